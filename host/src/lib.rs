@@ -1,1 +1,4 @@
-//! Placeholder.
+//! `vk-host`: a Kubernetes node whose pods are what a WebAssembly component makes of them.
+
+pub mod defaults;
+pub mod provider;

@@ -1,0 +1,97 @@
+//! Every default of the host in one table, each with its unit and its reason. Flags and configuration override them.
+
+use std::time::Duration;
+
+/// Names and places of the command line.
+pub mod cli {
+    /// `--nodename`, Virtual Kubelet's own default.
+    pub const NODE_NAME: &str = "virtual-kubelet";
+    /// `--port` of the kubelet API, the kubelet's own default.
+    pub const KUBELET_PORT: u16 = 10250;
+    /// `--cluster-domain`, what nearly every cluster has.
+    pub const CLUSTER_DOMAIN: &str = "cluster.local";
+    /// `--plugin-dir`.
+    pub const PLUGIN_DIR: &str = "/usr/lib/vk-host/plugins";
+    /// `--state-dir` of root; other users have `$XDG_STATE_HOME/vk-host`.
+    pub const STATE_DIR: &str = "/var/lib/vk-host";
+    /// Key of the taint when none is given, Virtual Kubelet's own.
+    pub const TAINT_KEY: &str = "virtual-kubelet.io/provider";
+}
+
+/// Bounds of one call into a plugin.
+pub mod call {
+    use super::Duration;
+
+    /// Short calls: a backend that needs longer should answer `stopping` or `unavailable`.
+    pub const DEADLINE: Duration = Duration::from_secs(30);
+    /// create-pod: clouds take long to accept a group.
+    pub const CREATE_DEADLINE: Duration = Duration::from_secs(60);
+    /// After a soft cancel, before the instance is dropped.
+    pub const CANCEL_GRACE: Duration = Duration::from_secs(2);
+    /// Processor time of a short call; a provider parses JSON and waits, it does not compute.
+    pub const CPU_BUDGET: Duration = Duration::from_secs(1);
+    /// How often a running guest gives way. Shorter costs interrupts, longer delays timers while guests spin.
+    pub const EPOCH_TICK: Duration = Duration::from_millis(5);
+    /// Memory of one instance, in bytes.
+    pub const GUEST_MEMORY: usize = 256 << 20;
+    /// Calls at once, by class: a thousand hanging creates never starve a delete.
+    pub const CREATE_PERMITS: usize = 64;
+    /// See [`CREATE_PERMITS`].
+    pub const DELETE_PERMITS: usize = 64;
+    /// Looks, lists, statistics, node questions.
+    pub const POLL_PERMITS: usize = 16;
+    /// Logs and other sessions.
+    pub const SESSION_PERMITS: usize = 256;
+    /// A plugin file, in bytes.
+    pub const PLUGIN_FILE: u64 = 64 << 20;
+}
+
+/// Bounds of a plugin's store.
+pub mod store {
+    /// A key, in bytes.
+    pub const KEY: usize = 1 << 10;
+    /// A value, in bytes.
+    pub const VALUE: usize = 1 << 20;
+    /// All keys and values of one plugin, in bytes.
+    pub const SHARE: u64 = 256 << 20;
+}
+
+/// The node's rhythm: the kubelet's own figures.
+pub mod node {
+    use super::Duration;
+
+    /// Life of the lease (KEP-589).
+    pub const LEASE_DURATION: Duration = Duration::from_secs(40);
+    /// Time between renewals.
+    pub const LEASE_RENEWAL: Duration = Duration::from_secs(10);
+    /// Status without a change.
+    pub const STATUS_REPORT: Duration = Duration::from_secs(300);
+    /// How often the provider is pinged, and how long an answer may take before it counts as unreachable.
+    pub const PING_PERIOD: Duration = Duration::from_secs(10);
+    /// One request to the API server for lease or status; shorter than the renewal so that a lost one is repeated in time.
+    pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
+}
+
+/// The pods' rhythm.
+pub mod pods {
+    use super::Duration;
+
+    /// First pause after a failure that may pass by itself; doubled each time.
+    pub const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+    /// Longest such pause.
+    pub const BACKOFF_LONGEST: Duration = Duration::from_secs(60);
+    /// First pause after a failure that an operator has to mend.
+    pub const SLOW_BACKOFF_FIRST: Duration = Duration::from_secs(10);
+    /// Longest such pause.
+    pub const SLOW_BACKOFF_LONGEST: Duration = Duration::from_secs(300);
+    /// How long `next_changes` may wait for news.
+    pub const CHANGES_WAIT: Duration = Duration::from_secs(30);
+    /// Time between lists of a provider that tells no changes.
+    pub const POLL_PERIOD: Duration = Duration::from_secs(5);
+    /// Full comparison of desired and provided pods, beside the changes (R2).
+    pub const RESYNC_PERIOD: Duration = Duration::from_secs(60);
+    /// How long the first status waits for the provider's own, to go out as one write (R19).
+    pub const FIRST_STATUS_WAIT: Duration = Duration::from_millis(100);
+    /// Longest pause while a ConfigMap or Secret is missing.
+    pub const MISSING_OBJECT_LONGEST: Duration = Duration::from_secs(10);
+}
