@@ -1,0 +1,173 @@
+//! What the provider tells of its workloads, whichever way it can: changes with a cursor, or lists.
+//!
+//! Wherever a full list is at hand it is sent as one [`Told::Listed`]: what is not in it is absent.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use crate::defaults::pods::{BACKOFF_FIRST, CHANGES_WAIT, POLL_PERIOD};
+use crate::provider::{Batch, Call, Code, Error, ObservedPod, PodRef, Provider, Scope, Why};
+
+/// One piece of news.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// Pods with a new status.
+    Changed(Vec<ObservedPod>),
+    /// Pods to look at.
+    Touched(Vec<PodRef>),
+    /// Everything there is. `asked` when no change was the cause: it answers a [`Feed::relist`].
+    Listed(Vec<ObservedPod>),
+}
+
+/// The way from the provider to the pods' controller.
+pub(super) struct Feed {
+    provider: Arc<dyn Provider>,
+    to: mpsc::Sender<Told>,
+    relist: Arc<Notify>,
+    node_changed: Arc<Notify>,
+    shutdown: CancellationToken,
+}
+
+impl Feed {
+    pub(super) fn new(
+        provider: Arc<dyn Provider>,
+        to: mpsc::Sender<Told>,
+        relist: Arc<Notify>,
+        node_changed: Arc<Notify>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { provider, to, relist, node_changed, shutdown }
+    }
+
+    /// Runs until shutdown. A provider that cannot tell changes is listed; one that fails to is listed meanwhile.
+    pub(super) async fn run(self) {
+        let shutdown = self.shutdown.clone();
+        let run = async {
+            if self.provider.capabilities().changes {
+                self.follow().await;
+            }
+            self.poll().await;
+        };
+        tokio::select! {
+            () = run => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+
+    /// Lists again and again; at once when asked to.
+    async fn poll(&self) {
+        loop {
+            self.list().await;
+            tokio::select! {
+                () = tokio::time::sleep(POLL_PERIOD) => {}
+                () = self.relist.notified() => {}
+            }
+        }
+    }
+
+    async fn list(&self) {
+        match self.provider.get_pods().await {
+            Ok(pods) => self.tell(Told::Listed(pods)).await,
+            Err(error) => tracing::warn!(%error, "list of the provider's pods failed"),
+        }
+    }
+
+    /// Follows the changes; returns if the provider says that it has none.
+    async fn follow(&self) {
+        let mut cursor: Option<String> = None;
+        let mut listing = Vec::new();
+        let mut backoff = Backoff::new(BACKOFF_FIRST, POLL_PERIOD);
+        loop {
+            match self.next(cursor.clone()).await {
+                Next::Batch(batch) => {
+                    backoff.reset();
+                    cursor.clone_from(&batch.cursor);
+                    let pause = batch.again_after;
+                    self.deliver(batch, &mut listing).await;
+                    tokio::time::sleep(pause).await;
+                }
+                Next::Relist => {
+                    cursor = None;
+                    listing.clear();
+                }
+                Next::Failed(error) if error.code == Code::Unimplemented => {
+                    tracing::info!(%error, "the provider tells no changes; its pods are listed instead");
+                    return;
+                }
+                Next::Failed(error) if error.code == Code::OutOfRange => {
+                    tracing::debug!(%error, "the cursor is outworn; starting over");
+                    cursor = None;
+                    listing.clear();
+                    tokio::time::sleep(backoff.next()).await;
+                }
+                Next::Failed(error) => {
+                    tracing::warn!(%error, "changes failed; listing meanwhile");
+                    tokio::time::sleep(backoff.next()).await;
+                    self.list().await;
+                }
+            }
+        }
+    }
+
+    async fn next(&self, cursor: Option<String>) -> Next {
+        let (canceller, call) = Call::new();
+        // A full list is being asked for already: no need to ask for another.
+        let fresh = cursor.is_none();
+        let mut next = std::pin::pin!(self.provider.next_changes(call, cursor, CHANGES_WAIT));
+        tokio::select! {
+            result = &mut next => match result {
+                Ok(batch) => Next::Batch(batch),
+                Err(error) => Next::Failed(error),
+            },
+            () = self.relist.notified(), if !fresh => {
+                canceller.cancel(Why::Replaced);
+                Next::Relist
+            }
+        }
+    }
+
+    async fn deliver(&self, batch: Batch, listing: &mut Vec<ObservedPod>) {
+        if batch.node_changed {
+            self.node_changed.notify_one();
+        }
+        match batch.scope {
+            Scope::Delta => {
+                if !batch.changed.is_empty() {
+                    self.tell(Told::Changed(batch.changed)).await;
+                }
+            }
+            Scope::Listing => listing.extend(batch.changed),
+            Scope::Listed => {
+                listing.extend(batch.changed);
+                self.tell(Told::Listed(std::mem::take(listing))).await;
+            }
+        }
+        if !batch.touched.is_empty() {
+            self.tell(Told::Touched(batch.touched)).await;
+        }
+    }
+
+    async fn tell(&self, told: Told) {
+        // The controller ends only with the host.
+        let _ = self.to.send(told).await;
+    }
+}
+
+enum Next {
+    Batch(Batch),
+    Relist,
+    Failed(Error),
+}
+
+/// UIDs of a list.
+pub(super) fn uids(pods: &[ObservedPod]) -> HashSet<&str> {
+    pods.iter().map(|pod| pod.id.uid.as_str()).collect()
+}
+
+/// How long a first list is waited for before it is said that it is missing.
+pub(super) const FIRST_LIST_PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,118 @@
+//! The pods of this node: level-triggered, keyed by UID, one task a pod.
+//!
+//! ```text
+//! API server ──watch──▶ controller ──mailbox──▶ task ──▶ Provider
+//!                          ▲                     │
+//! Provider ──changes───────┘     API server ◀────┴── status patch, delete
+//! ```
+
+mod api;
+mod backoff;
+mod changes;
+mod controller;
+pub mod events;
+pub mod index;
+pub mod lifecycle;
+pub mod object;
+pub mod resolve;
+pub mod revision;
+pub mod status;
+mod task;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use kube::{Api, Client};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use backoff::Backoff;
+
+use crate::provider::Provider;
+use controller::Controller;
+use events::Events;
+use index::Index;
+use resolve::Resolver;
+
+/// What the pods of a node need.
+pub struct Config {
+    /// The node's name, by which pods are chosen.
+    pub node_name: String,
+    /// Only pods of this namespace; none: of all.
+    pub namespace: Option<String>,
+    /// `linux` or `windows`; pods for the other are refused.
+    pub operating_system: String,
+    /// Reads and watches pods, services, ConfigMaps and Secrets.
+    pub reads: Client,
+    /// Writes pods; its own connections, so that a burst of writes delays no watch.
+    pub writes: Client,
+    /// Where events go.
+    pub events: Events,
+    /// What pods are told of the node; the node half keeps it up to date.
+    pub node: Arc<ArcSwap<resolve::Node>>,
+    /// Whether the backend answers; while it does not, new pods wait.
+    pub reachable: watch::Receiver<bool>,
+    /// Told when the provider says that the node changed.
+    pub node_changed: Arc<Notify>,
+    /// What runs the pods.
+    pub provider: Arc<dyn Provider>,
+}
+
+/// What all tasks share.
+struct Shared {
+    node_name: String,
+    namespace: Option<String>,
+    operating_system: String,
+    provider: Arc<dyn Provider>,
+    resolver: Resolver,
+    writer: api::PodWriter,
+    events: Events,
+    node: Arc<ArcSwap<resolve::Node>>,
+    reachable: watch::Receiver<bool>,
+    node_changed: Arc<Notify>,
+    index: Arc<Index>,
+}
+
+/// The pods of a node, ready to run.
+pub struct Pods {
+    shared: Arc<Shared>,
+    api: Api<object::PodObject>,
+}
+
+impl Config {
+    /// Wires everything up; starts no pod.
+    pub fn build(self) -> Pods {
+        let Self { node_name, namespace, operating_system, reads, writes, events, node, reachable, node_changed, provider } = self;
+        let api = match &namespace {
+            Some(namespace) => Api::namespaced(reads.clone(), namespace),
+            None => Api::all(reads.clone()),
+        };
+        let resolver = Resolver::start(reads, node.clone(), provider.capabilities().resolves_late);
+        let shared = Shared {
+            node_name,
+            namespace,
+            operating_system,
+            provider,
+            resolver,
+            writer: api::PodWriter::new(writes),
+            events,
+            node,
+            reachable,
+            node_changed,
+            index: Arc::default(),
+        };
+        Pods { shared: Arc::new(shared), api }
+    }
+}
+
+impl Pods {
+    /// Pods by name, for the kubelet API.
+    pub fn index(&self) -> Arc<Index> {
+        self.shared.index.clone()
+    }
+
+    /// Runs the pods until shutdown; they stay in the provider then (R37).
+    pub async fn run(self, shutdown: CancellationToken) {
+        Controller::new(self.shared, Arc::default()).run(self.api, shutdown).await;
+    }
+}

@@ -1,0 +1,140 @@
+//! Downward API: `fieldRef` and `resourceFieldRef`.
+
+use k8s_openapi::api::core::v1::{Container, ResourceFieldSelector};
+use std::collections::BTreeMap;
+
+use super::Node;
+use super::quantity::Quantity;
+use crate::pods::object::PodObject;
+
+/// What a field is worth.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Known now.
+    Known(String),
+    /// Known once the pod has an IP.
+    Late,
+}
+
+/// What a `fieldPath` of a container's environment stands for; an error names what may be asked for.
+pub fn field(pod: &PodObject, node: &Node, path: &str) -> Result<Value, String> {
+    let metadata = &pod.pod.metadata;
+    let status = pod.status();
+    let known = |value: Option<&str>| Ok(Value::Known(value.unwrap_or_default().to_string()));
+    match path {
+        "metadata.name" => known(metadata.name.as_deref()),
+        "metadata.namespace" => known(metadata.namespace.as_deref()),
+        "metadata.uid" => known(metadata.uid.as_deref()),
+        "metadata.labels" => Ok(Value::Known(map(metadata.labels.as_ref()))),
+        "metadata.annotations" => Ok(Value::Known(map(metadata.annotations.as_ref()))),
+        "spec.nodeName" => known(pod.spec().node_name.as_deref()),
+        "spec.serviceAccountName" => known(pod.spec().service_account_name.as_deref()),
+        "status.hostIP" | "status.hostIPs" => known(Some(&node.internal_ip)),
+        // A pod that runs already was given its IP: the same value then, so that an update does not change it.
+        "status.podIP" => Ok(status.pod_ip.clone().filter(|ip| !ip.is_empty()).map_or(Value::Late, Value::Known)),
+        "status.podIPs" => {
+            let ips: Vec<&str> = status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str()).collect();
+            Ok(if ips.is_empty() { Value::Late } else { Value::Known(ips.join(",")) })
+        }
+        _ => match subscript(path) {
+            Some(("metadata.labels", key)) => known(metadata.labels.as_ref().and_then(|l| l.get(key)).map(String::as_str)),
+            Some(("metadata.annotations", key)) => {
+                known(metadata.annotations.as_ref().and_then(|a| a.get(key)).map(String::as_str))
+            }
+            _ => Err(format!(
+                "fieldPath {path:?} is not supported: use metadata.{{name,namespace,uid,labels,annotations}}, metadata.labels['KEY'], \
+                 metadata.annotations['KEY'], spec.nodeName, spec.serviceAccountName, status.hostIP, status.hostIPs, status.podIP or status.podIPs"
+            )),
+        },
+    }
+}
+
+/// `metadata.labels['a']` → (`metadata.labels`, `a`).
+fn subscript(path: &str) -> Option<(&str, &str)> {
+    let (name, rest) = path.split_once("['")?;
+    Some((name, rest.strip_suffix("']")?))
+}
+
+/// A map as the downward API prints it: `key="value"` a line, sorted.
+fn map(map: Option<&BTreeMap<String, String>>) -> String {
+    let lines: Vec<String> = map.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
+    lines.join("\n")
+}
+
+/// What a `resourceFieldRef` is worth: a request or limit over its divisor, rounded up. A limit that is not set is the
+/// node's allocatable amount.
+pub fn resource(containers: &[Container], own: &Container, selector: &ResourceFieldSelector, node: &Node) -> Result<String, String> {
+    let name = selector.container_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(&own.name);
+    let container = containers.iter().find(|c| c.name == name).ok_or_else(|| format!("there is no container {name:?}"))?;
+    let (kind, resource) = selector
+        .resource
+        .split_once('.')
+        .filter(|(kind, _)| matches!(*kind, "limits" | "requests"))
+        .ok_or_else(|| format!("resource {:?} is neither limits.NAME nor requests.NAME", selector.resource))?;
+    let resources = container.resources.as_ref();
+    let limit = resources.and_then(|r| r.limits.as_ref()).and_then(|l| l.get(resource));
+    let amount = match kind {
+        "limits" => limit.map(|q| q.0.clone()).or_else(|| node.allocatable(resource)),
+        _ => resources.and_then(|r| r.requests.as_ref()).and_then(|l| l.get(resource)).or(limit).map(|q| q.0.clone()),
+    };
+    let amount = Quantity::parse(amount.as_deref().unwrap_or("0")).map_err(|e| e.to_string())?;
+    let divisor = selector.divisor.as_ref().map_or("1", |divisor| divisor.0.as_str());
+    let divisor = Quantity::parse(divisor).map_err(|e| e.to_string())?;
+    Ok(amount.divided_by(divisor).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pods::object::tests::pod;
+    use serde_json::json;
+
+    fn node() -> Node {
+        Node { internal_ip: "10.0.0.1".into(), allocatable: vec![("cpu".into(), "4".into())], ..Node::default() }
+    }
+
+    #[test]
+    fn every_field_of_the_downward_api() {
+        let pod = pod(json!({
+            "metadata": {"name": "n", "namespace": "ns", "uid": "u", "labels": {"b": "2", "a": "x\"y"}, "annotations": {"k/z": "v"}},
+            "spec": {"nodeName": "node", "serviceAccountName": "sa"},
+        }));
+        let table = [
+            ("metadata.name", "n"),
+            ("metadata.namespace", "ns"),
+            ("metadata.uid", "u"),
+            ("metadata.labels", "a=\"x\\\"y\"\nb=\"2\""),
+            ("metadata.labels['b']", "2"),
+            ("metadata.labels['none']", ""),
+            ("metadata.annotations['k/z']", "v"),
+            ("spec.nodeName", "node"),
+            ("spec.serviceAccountName", "sa"),
+            ("status.hostIP", "10.0.0.1"),
+        ];
+        for (path, expected) in table {
+            assert_eq!(field(&pod, &node(), path), Ok(Value::Known(expected.into())), "{path}");
+        }
+        assert_eq!(field(&pod, &node(), "status.podIP"), Ok(Value::Late));
+        assert!(field(&pod, &node(), "status.phase").is_err());
+    }
+
+    #[test]
+    fn resources_are_divided_and_fall_back() {
+        let containers: Vec<Container> = serde_json::from_value(json!([
+            {"name": "a", "resources": {"limits": {"memory": "64Mi"}, "requests": {"cpu": "250m"}}},
+            {"name": "b"}
+        ]))
+        .unwrap();
+        let ask = |resource: &str, container: Option<&str>, divisor: Option<&str>| {
+            let selector = serde_json::from_value(json!({"resource": resource, "containerName": container, "divisor": divisor})).unwrap();
+            super::resource(&containers, &containers[0], &selector, &node())
+        };
+        assert_eq!(ask("limits.memory", None, Some("1Mi")), Ok("64".into()));
+        assert_eq!(ask("requests.cpu", None, Some("1m")), Ok("250".into()));
+        assert_eq!(ask("requests.cpu", None, None), Ok("1".into()));
+        assert_eq!(ask("requests.memory", None, Some("1Mi")), Ok("64".into()), "a request falls back to its limit");
+        assert_eq!(ask("limits.cpu", Some("b"), None), Ok("4".into()), "a limit falls back to the node");
+        assert!(ask("limits.cpu", Some("c"), None).is_err());
+        assert!(ask("cpu", None, None).is_err());
+    }
+}

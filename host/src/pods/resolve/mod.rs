@@ -1,0 +1,229 @@
+//! Everything that the kubelet resolves, resolved once, in the host: a provider gets a pod that it can run without a
+//! Kubernetes client.
+//!
+//! Objects are read by name, one at a time and only those that the pod names, so that the Node authorizer takes the host for
+//! an ordinary node. Services are the exception: a node may watch them all.
+
+mod env;
+mod expand;
+mod field;
+mod network;
+mod quantity;
+mod services;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Secret, Service};
+use kube::runtime::reflector::Store;
+use kube::runtime::{WatchStreamExt as _, reflector, watcher};
+use kube::{Api, Client};
+
+use super::object::PodObject;
+use crate::provider::{DesiredPod, ResolvedContainer};
+
+/// What resolution needs to know of the node.
+#[derive(Clone, Debug, Default)]
+pub struct Node {
+    /// The node's InternalIP.
+    pub internal_ip: String,
+    /// Allocatable amounts by resource.
+    pub allocatable: Vec<(String, String)>,
+    /// Such as `cluster.local`.
+    pub cluster_domain: String,
+    /// Addresses of the cluster's name servers.
+    pub cluster_dns: Vec<String>,
+}
+
+impl Node {
+    fn allocatable(&self, resource: &str) -> Option<String> {
+        self.allocatable.iter().find(|(name, _)| name == resource).map(|(_, amount)| amount.clone())
+    }
+}
+
+/// Something to tell in an event though the pod goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The event's reason.
+    pub reason: &'static str,
+    /// The event's text.
+    pub message: String,
+}
+
+/// Why a pod cannot be resolved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Never: the pod says what this node cannot do.
+    #[error("{field}: {message}")]
+    Refused {
+        /// Where in the pod.
+        field: String,
+        /// What would be right.
+        message: String,
+    },
+    /// Not yet: an object is missing or could not be read.
+    #[error("{message}")]
+    Missing {
+        /// The event's reason.
+        reason: &'static str,
+        /// What is missing.
+        message: String,
+    },
+}
+
+/// What became of one object.
+#[derive(Clone, Debug)]
+enum Lookup {
+    Found(BTreeMap<String, String>),
+    Absent,
+    Failed(String),
+}
+
+/// The objects that a pod's environment names.
+#[derive(Debug, Default)]
+struct Sources {
+    config_maps: HashMap<String, Lookup>,
+    secrets: HashMap<String, Lookup>,
+}
+
+/// One request for a ConfigMap or Secret.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Resolves pods of this node.
+pub struct Resolver {
+    client: Client,
+    services: Store<Service>,
+    node: Arc<ArcSwap<Node>>,
+    resolves_late: bool,
+}
+
+impl Resolver {
+    /// A resolver, and the task that keeps its services up to date for as long as the process lives.
+    pub fn start(client: Client, node: Arc<ArcSwap<Node>>, resolves_late: bool) -> Self {
+        let (services, writer) = reflector::store();
+        let watch = watcher(Api::all(client.clone()), watcher::Config::default()).default_backoff();
+        tokio::spawn(reflector::reflector(writer, watch).for_each(|event| {
+            if let Err(error) = event {
+                tracing::debug!(%error, "watch of services interrupted");
+            }
+            futures::future::ready(())
+        }));
+        Self { client, services, node, resolves_late }
+    }
+
+    /// The pod as a provider can run it, and what is worth an event.
+    pub async fn resolve(&self, pod: &PodObject) -> (Result<DesiredPod, Problem>, Vec<Notice>) {
+        let mut notices = Vec::new();
+        let sources = self.read(pod).await;
+        // Variables of services are a snapshot: without the first list they would silently be none.
+        if self.services.wait_until_ready().await.is_err() {
+            let message = "services are not watched any more".to_string();
+            return (Err(Problem::Missing { reason: "FailedToReadServices", message }), notices);
+        }
+        let result = self.assemble(pod, &sources, &mut notices);
+        (result, notices)
+    }
+
+    fn assemble(&self, pod: &PodObject, sources: &Sources, notices: &mut Vec<Notice>) -> Result<DesiredPod, Problem> {
+        let id = pod.id();
+        let spec = pod.spec();
+        let node = self.node.load();
+        let services = self.services.state();
+        let links = spec.enable_service_links.unwrap_or(true);
+        let services = services::variables(services.iter().map(AsRef::as_ref), &id.namespace, links);
+        let all: Vec<Container> = containers(pod).into_iter().map(|(_, container)| container).collect();
+        let context = env::Context { pod, containers: &all, node: &node, sources, services: &services };
+        let mut resolved = Vec::with_capacity(all.len());
+        for (path, container) in containers(pod) {
+            let env::Environment { env, late, command, args, secret_args } =
+                env::environment(&context, &container, &path, notices)?;
+            if late && !self.resolves_late {
+                let message = "status.podIP and status.podIPs are not known before the pod runs, and this provider does not fill them in";
+                return Err(Problem::Refused { field: format!("{path}.env"), message: message.into() });
+            }
+            let revision = serde_json::to_value(&container).map(|value| super::revision::of_container(&value)).unwrap_or_default();
+            resolved.push(ResolvedContainer { name: container.name, command, args, env, secret_args, revision, late });
+        }
+        Ok(DesiredPod {
+            id,
+            revision: pod.revision.clone(),
+            manifest: pod.manifest.clone(),
+            containers: resolved,
+            network: network::network(pod, &node),
+        })
+    }
+
+    async fn read(&self, pod: &PodObject) -> Sources {
+        let (config_maps, secrets) = names(pod);
+        if config_maps.is_empty() && secrets.is_empty() {
+            return Sources::default();
+        }
+        let namespace = pod.id().namespace;
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &namespace);
+        let secret: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
+        let config_maps = config_maps.into_iter().map(|name| async {
+            let read = read(maps.get_opt(&name)).await;
+            (name, lookup(read, |object| object.data.unwrap_or_default()))
+        });
+        let secrets = secrets.into_iter().map(|name| async {
+            let read = read(secret.get_opt(&name)).await;
+            (name, lookup(read, text))
+        });
+        let (config_maps, secrets) =
+            futures::future::join(futures::future::join_all(config_maps), futures::future::join_all(secrets)).await;
+        Sources { config_maps: config_maps.into_iter().collect(), secrets: secrets.into_iter().collect() }
+    }
+}
+
+async fn read<T>(request: impl Future<Output = kube::Result<Option<T>>>) -> Result<Option<T>, String> {
+    match tokio::time::timeout(READ_TIMEOUT, request).await {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {READ_TIMEOUT:?}")),
+    }
+}
+
+fn lookup<T>(read: Result<Option<T>, String>, data: impl Fn(T) -> BTreeMap<String, String>) -> Lookup {
+    match read {
+        Ok(Some(object)) => Lookup::Found(data(object)),
+        Ok(None) => Lookup::Absent,
+        Err(message) => Lookup::Failed(message),
+    }
+}
+
+/// A secret's values as a process gets them in its environment.
+fn text(secret: Secret) -> BTreeMap<String, String> {
+    let data = secret.data.unwrap_or_default();
+    data.into_iter().map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned())).collect()
+}
+
+/// Init, ordinary and ephemeral containers in spec order, each with its place in the pod.
+fn containers(pod: &PodObject) -> Vec<(String, Container)> {
+    let spec = pod.spec();
+    let init = spec.init_containers.iter().flatten().cloned().enumerate().map(|(i, c)| (format!("spec.initContainers[{i}]"), c));
+    let ordinary = spec.containers.iter().cloned().enumerate().map(|(i, c)| (format!("spec.containers[{i}]"), c));
+    let ephemeral = spec.ephemeral_containers.iter().flatten().enumerate().filter_map(|(i, c)| {
+        // An ephemeral container has a container's fields and two more.
+        let container = serde_json::to_value(c).and_then(serde_json::from_value).ok()?;
+        Some((format!("spec.ephemeralContainers[{i}]"), container))
+    });
+    init.chain(ordinary).chain(ephemeral).collect()
+}
+
+/// Names of the ConfigMaps and Secrets that the environments of a pod refer to.
+fn names(pod: &PodObject) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut config_maps, mut secrets) = (BTreeSet::new(), BTreeSet::new());
+    for (_, container) in containers(pod) {
+        for from in container.env_from.iter().flatten() {
+            config_maps.extend(from.config_map_ref.iter().map(|r| r.name.clone()));
+            secrets.extend(from.secret_ref.iter().map(|r| r.name.clone()));
+        }
+        for source in container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref()) {
+            config_maps.extend(source.config_map_key_ref.iter().map(|r| r.name.clone()));
+            secrets.extend(source.secret_key_ref.iter().map(|r| r.name.clone()));
+        }
+    }
+    (config_maps, secrets)
+}
