@@ -2,5 +2,7 @@
 
 pub mod apiserver;
 pub mod defaults;
+pub mod kubelet;
+pub mod node;
 pub mod pods;
 pub mod provider;

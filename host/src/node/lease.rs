@@ -1,0 +1,181 @@
+//! The node's lease: the heartbeat (KEP-589), and the proof that one host alone has this node's name (R24).
+//!
+//! It runs apart from everything else, on connections of its own: no provider call and no burst of pods delays it (R30, R36).
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::defaults::node::{LEASE_DURATION, LEASE_RENEWAL, REQUEST_TIMEOUT};
+
+/// Where node leases live.
+const NAMESPACE: &str = "kube-node-lease";
+/// Pause after a failed renewal; several fit into the lease's life.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Why the lease is not ours.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A live host has it.
+    #[error(
+        "node {node} is served by {holder}, whose lease runs until {until}; stop it, give another --nodename, or wait for the end of its lease with --take-over"
+    )]
+    Held {
+        /// The node.
+        node: String,
+        /// Who has it.
+        holder: String,
+        /// Until when, if it is not renewed.
+        until: Timestamp,
+    },
+    /// Another host took it while this one ran.
+    #[error("node {node} was taken over by {holder}; this host stops")]
+    Lost {
+        /// The node.
+        node: String,
+        /// Who has it now.
+        holder: String,
+    },
+    /// The API server does not allow it.
+    #[error("cannot read lease {NAMESPACE}/{node}: {message}; the identity of the kubeconfig needs get, create and update of leases there")]
+    Request {
+        /// The node.
+        node: String,
+        /// What it said.
+        message: String,
+    },
+}
+
+/// Keeps one node's lease.
+pub struct Keeper {
+    api: Api<Lease>,
+    node: String,
+    holder: String,
+    lease: Option<Lease>,
+}
+
+impl Keeper {
+    /// A keeper for this node and holder, on connections of its own.
+    pub fn new(client: Client, node: &str, holder: String) -> Self {
+        Self { api: Api::namespaced(client, NAMESPACE), node: node.to_string(), holder, lease: None }
+    }
+
+    /// Makes sure that no other host is alive under this node's name; with `take_over`, waits until it is not.
+    pub async fn claim(&mut self, take_over: bool) -> Result<(), Error> {
+        loop {
+            self.lease = self.read().await?;
+            let Some((holder, until)) = self.lease.as_ref().and_then(|lease| self.foreign(lease)) else { return Ok(()) };
+            if !take_over {
+                return Err(Error::Held { node: self.node.clone(), holder, until });
+            }
+            tracing::info!(%holder, %until, "waiting for the other host's lease to end");
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Who else holds a lease that has not ended, and until when.
+    fn foreign(&self, lease: &Lease) -> Option<(String, Timestamp)> {
+        let spec = lease.spec.as_ref()?;
+        let holder = spec.holder_identity.as_deref().filter(|holder| !holder.is_empty() && *holder != self.holder)?;
+        let until = spec.renew_time.as_ref()?.0 + Duration::from_secs(u64::try_from(spec.lease_duration_seconds?).ok()?);
+        (until > Timestamp::now()).then(|| (holder.to_string(), until))
+    }
+
+    /// Renews until shutdown; returns early only if another host took over. The owner is the Node's UID, once it is known.
+    pub async fn run(mut self, owner: watch::Receiver<Option<String>>, shutdown: CancellationToken) -> Result<(), Error> {
+        loop {
+            let pause = match self.renew(owner.borrow().as_deref()).await {
+                Ok(()) => LEASE_RENEWAL,
+                Err(Failure::Lost(error)) => return Err(error),
+                Err(Failure::Again(message)) => {
+                    tracing::warn!(%message, "lease not renewed");
+                    RETRY
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    async fn renew(&mut self, owner: Option<&str>) -> Result<(), Failure> {
+        let wanted = self.wanted(owner);
+        let result = match &self.lease {
+            Some(_) => timed(self.api.replace(&self.node, &PostParams::default(), &wanted)).await,
+            None => timed(self.api.create(&PostParams::default(), &wanted)).await,
+        };
+        match result {
+            Ok(lease) => {
+                self.lease = Some(lease);
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                // Deleted, or written by someone else: look who.
+                self.lease = self.read().await.map_err(|error| Failure::Again(error.to_string()))?;
+                if let Some((holder, _)) = self.lease.as_ref().and_then(|lease| self.foreign(lease)) {
+                    return Err(Failure::Lost(Error::Lost { node: self.node.clone(), holder }));
+                }
+                let wanted = self.wanted(owner);
+                let again = match &self.lease {
+                    Some(_) => timed(self.api.replace(&self.node, &PostParams::default(), &wanted)).await,
+                    None => timed(self.api.create(&PostParams::default(), &wanted)).await,
+                };
+                self.lease = Some(again.map_err(|error| Failure::Again(error.to_string()))?);
+                Ok(())
+            }
+            Err(error) => Err(Failure::Again(error.to_string())),
+        }
+    }
+
+    fn wanted(&self, owner: Option<&str>) -> Lease {
+        let before = self.lease.as_ref();
+        let owner = owner.map(|uid| OwnerReference {
+            api_version: "v1".into(),
+            kind: "Node".into(),
+            name: self.node.clone(),
+            uid: uid.into(),
+            ..OwnerReference::default()
+        });
+        let spec = before.and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        Lease {
+            metadata: ObjectMeta {
+                name: Some(self.node.clone()),
+                namespace: Some(NAMESPACE.into()),
+                resource_version: before.and_then(|lease| lease.metadata.resource_version.clone()),
+                // A new Node has a new UID (R33): the old owner would have the lease collected.
+                owner_references: owner.map(|owner| vec![owner]).or_else(|| before.and_then(|l| l.metadata.owner_references.clone())),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(self.holder.clone()),
+                lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
+                renew_time: Some(MicroTime(Timestamp::now())),
+                ..spec
+            }),
+        }
+    }
+
+    async fn read(&self) -> Result<Option<Lease>, Error> {
+        let failed = |message: String| Error::Request { node: self.node.clone(), message };
+        timed(self.api.get_opt(&self.node)).await.map_err(|error| failed(error.to_string()))
+    }
+}
+
+enum Failure {
+    Lost(Error),
+    Again(String),
+}
+
+async fn timed<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+        Ok(result) => result,
+        Err(_) => Err(kube::Error::Service(format!("no answer within {REQUEST_TIMEOUT:?}").into())),
+    }
+}
