@@ -32,6 +32,18 @@ pub mod call {
     pub const CPU_BUDGET: Duration = Duration::from_secs(1);
     /// How often a running guest gives way. Shorter costs interrupts, longer delays timers while guests spin.
     pub const EPOCH_TICK: Duration = Duration::from_millis(5);
+    /// Of `next_changes`, beyond the time that it may wait.
+    pub const CHANGES_SLACK: Duration = Duration::from_secs(10);
+    /// `describe` and `configure`: no network, so a plugin that needs longer hangs.
+    pub const LOAD_DEADLINE: Duration = Duration::from_secs(10);
+    /// Pages of one list at most; with 500 pods a page ten times what one node can hold.
+    pub const PAGES: usize = 100;
+    /// Strings and lists that one call may hand to the host, in bytes: the host copies them before it looks.
+    pub const HOSTCALL_FUEL: usize = 32 << 20;
+    /// What one call may print, in bytes.
+    pub const OUTPUT: usize = 256 << 10;
+    /// A printed line, in bytes; the rest of it is cut.
+    pub const OUTPUT_LINE: usize = 4 << 10;
     /// Memory of one instance, in bytes.
     pub const GUEST_MEMORY: usize = 256 << 20;
     /// Calls at once, by class: a thousand hanging creates never starve a delete.
@@ -42,6 +54,10 @@ pub mod call {
     pub const POLL_PERMITS: usize = 16;
     /// Logs and other sessions.
     pub const SESSION_PERMITS: usize = 256;
+    /// `next_changes`: the host has one at a time, and a second while a plugin is swapped.
+    pub const CHANGES_PERMITS: usize = 2;
+    /// The text of `--provider-config`, in bytes.
+    pub const CONFIG_FILE: u64 = 1 << 20;
     /// A plugin file, in bytes.
     pub const PLUGIN_FILE: u64 = 64 << 20;
 }
@@ -52,8 +68,10 @@ pub mod store {
     pub const KEY: usize = 1 << 10;
     /// A value, in bytes.
     pub const VALUE: usize = 1 << 20;
-    /// All keys and values of one plugin, in bytes.
+    /// All keys and values of one plugin, in bytes. They are held in memory too.
     pub const SHARE: u64 = 256 << 20;
+    /// Removals that `since` can still tell; older revisions are outworn. Far more than a node's pods come and go between two looks.
+    pub const REMOVALS: usize = 1 << 16;
 }
 
 /// The node's rhythm: the kubelet's own figures.

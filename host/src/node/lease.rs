@@ -90,7 +90,8 @@ impl Keeper {
     /// Renews until shutdown; returns early only if another host took over. The owner is the Node's UID, once it is known.
     pub async fn run(mut self, owner: watch::Receiver<Option<String>>, shutdown: CancellationToken) -> Result<(), Error> {
         loop {
-            let pause = match self.renew(owner.borrow().as_deref()).await {
+            let uid = owner.borrow().clone();
+            let pause = match self.renew(uid.as_deref()).await {
                 Ok(()) => LEASE_RENEWAL,
                 Err(Failure::Lost(error)) => return Err(error),
                 Err(Failure::Again(message)) => {

@@ -1,0 +1,353 @@
+//! The command line: flags and variables in, a [`host::Config`](crate::host::Config) out.
+//!
+//! Names and defaults are those of Virtual Kubelet where it has them, and the kubelet's elsewhere.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::defaults::cli as defaults;
+use crate::host;
+use crate::kubelet::tls::Serving;
+use crate::node::taint::Taint;
+
+/// A Kubernetes node whose pods are what a WebAssembly component makes of them.
+///
+/// Exit codes: 0 after a clean stop, 64 for wrong usage, 1 for everything else.
+#[derive(Debug, Parser)]
+#[command(name = "vk-host", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, disable_help_subcommand = false)]
+pub struct Cli {
+    /// What to do instead of running a node.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Flags of a node.
+    #[command(flatten)]
+    pub run: Run,
+}
+
+/// What else the program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the version
+    Version,
+    /// List the providers in the plugin directory
+    Providers {
+        /// Directory of NAME.wasm files [default: /usr/lib/vk-host/plugins]
+        #[arg(long, value_name = "DIR", default_value = defaults::PLUGIN_DIR, hide_default_value = true)]
+        plugin_dir: PathBuf,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Flags of a node.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// The provider: a WebAssembly component
+    #[arg(long, value_name = "FILE", conflicts_with = "provider", help_heading = "Provider")]
+    plugin: Option<PathBuf>,
+    /// The provider by name: NAME.wasm in --plugin-dir
+    #[arg(long, value_name = "NAME", required_unless_present = "plugin", help_heading = "Provider")]
+    provider: Option<String>,
+    /// Where --provider looks
+    #[arg(long, value_name = "DIR", default_value = defaults::PLUGIN_DIR, help_heading = "Provider")]
+    plugin_dir: PathBuf,
+    /// The provider's configuration; its format is the provider's own, read anew at each call
+    #[arg(long, value_name = "FILE", help_heading = "Provider")]
+    provider_config: Option<PathBuf>,
+
+    /// How to reach the cluster [default: $KUBECONFIG, ~/.kube/config, then the pod's service account]
+    #[arg(long, value_name = "FILE", help_heading = "Cluster")]
+    kubeconfig: Option<PathBuf>,
+    /// Only pods of this namespace; pods elsewhere are left alone [default: all]
+    #[arg(long, value_name = "NAMESPACE", help_heading = "Cluster")]
+    namespace: Option<String>,
+    /// The cluster's domain
+    #[arg(long, value_name = "DOMAIN", default_value = defaults::CLUSTER_DOMAIN, help_heading = "Cluster")]
+    cluster_domain: String,
+    /// Address of the cluster's DNS server, for pods with dnsPolicy ClusterFirst; may be repeated
+    #[arg(long, value_name = "IP", value_delimiter = ',', help_heading = "Cluster")]
+    cluster_dns: Vec<IpAddr>,
+    /// Tells clusters apart that share one backend account [default: the UID of Service default/kubernetes]
+    #[arg(long, value_name = "ID", help_heading = "Cluster")]
+    cluster_id: Option<String>,
+
+    /// Name of the node
+    #[arg(long, value_name = "NAME", env = "DEFAULT_NODE_NAME", default_value = defaults::NODE_NAME, value_parser = node_name, help_heading = "Node")]
+    nodename: String,
+    /// Operating system of the node's pods: Linux or Windows
+    #[arg(long, value_name = "OS", default_value = "Linux", ignore_case = true, hide_possible_values = true,
+          value_parser = PossibleValuesParser::new(["Linux", "Windows"]).map(|os| os.to_ascii_lowercase()), help_heading = "Node")]
+    os: String,
+    /// Taint of the node: KEY[=VALUE][:EFFECT]; the effect is NoSchedule unless given; empty: none
+    /// [default: virtual-kubelet.io/provider=PROVIDER:NoSchedule, or VKUBELET_TAINT_KEY, _VALUE and _EFFECT]
+    #[arg(long, value_name = "TAINT", value_parser = taint, help_heading = "Node")]
+    taint: Option<TaintFlag>,
+    /// No taint
+    #[arg(long, conflicts_with = "taint", help_heading = "Node")]
+    disable_taint: bool,
+    /// The node's InternalIP, which the API server dials [default: this machine's address towards the API server]
+    #[arg(long, value_name = "IP", env = "VKUBELET_POD_IP", help_heading = "Node")]
+    internal_ip: Option<IpAddr>,
+    /// Turn Ready to False when the provider's backend has not answered for so long, such as 10m [default: never]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Node")]
+    not_ready_after: Option<Duration>,
+    /// Wait for another host's lease on this node to end, instead of refusing to start
+    #[arg(long, help_heading = "Node")]
+    take_over: bool,
+    /// What must outlive the host: its identity, the provider's store, compiled plugins
+    /// [default: /var/lib/vk-host/NODENAME as root, else $XDG_STATE_HOME/vk-host/NODENAME]
+    #[arg(long, value_name = "DIR", help_heading = "Node")]
+    state_dir: Option<PathBuf>,
+
+    /// Address that the kubelet API listens on
+    #[arg(long, value_name = "IP", default_value = "0.0.0.0", help_heading = "Kubelet API")]
+    address: IpAddr,
+    /// Port of the kubelet API; 0: any free one
+    #[arg(long, value_name = "PORT", env = "KUBELET_PORT", default_value_t = defaults::KUBELET_PORT, help_heading = "Kubelet API")]
+    port: u16,
+    /// PEM file of the authorities whose client certificates are known [default: the kubeconfig's authority]
+    #[arg(long, value_name = "FILE", env = "APISERVER_CA_CERT_LOCATION", help_heading = "Kubelet API")]
+    client_ca_file: Option<PathBuf>,
+    /// PEM file of the serving certificate and its chain [default: a self-signed one]
+    #[arg(long, value_name = "FILE", env = "APISERVER_CERT_LOCATION", requires = "tls_private_key_file", help_heading = "Kubelet API")]
+    tls_cert_file: Option<PathBuf>,
+    /// PEM file of the serving certificate's key
+    #[arg(long, value_name = "FILE", env = "APISERVER_KEY_LOCATION", requires = "tls_cert_file", help_heading = "Kubelet API")]
+    tls_private_key_file: Option<PathBuf>,
+
+    /// What is logged: error, warn, info, debug, trace, or per target as in info,vk_host::pods=debug
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level, help_heading = "Log")]
+    log_level: String,
+    /// How it is logged, on stderr
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text, help_heading = "Log")]
+    log_format: LogFormat,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// For machines: one JSON object a line
+    Json,
+}
+
+/// `--taint`, where empty means none.
+#[derive(Clone, Debug)]
+struct TaintFlag(Option<Taint>);
+
+fn taint(text: &str) -> Result<TaintFlag, crate::node::taint::Error> {
+    if text.is_empty() { Ok(TaintFlag(None)) } else { text.parse().map(|taint| TaintFlag(Some(taint))) }
+}
+
+fn node_name(text: &str) -> Result<String, String> {
+    let fits = text.len() <= 253 && text.split('.').all(|label| {
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        !label.is_empty() && label.chars().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    });
+    fits.then(|| text.to_string()).ok_or_else(|| "a node's name is a DNS name in lower case, such as virtual-kubelet-1".into())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: Result<jiff::SignedDuration, _> = text.parse();
+    parsed.ok().and_then(|duration| Duration::try_from(duration).ok()).ok_or_else(|| "give a duration such as 90s, 10m or 1h30m".into())
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(text.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+impl Run {
+    /// Sends log lines to stderr, as the flags say.
+    pub fn start_log(&self) {
+        let filter = tracing_subscriber::EnvFilter::new(&self.log_level);
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+            LogFormat::Json => log.json().flatten_event(true).init(),
+        }
+    }
+
+    /// The configuration that the flags mean. An error is wrong usage.
+    pub fn into_config(self) -> Result<host::Config, clap::Error> {
+        let taint = self.taint()?;
+        let Self {
+            plugin,
+            provider,
+            plugin_dir,
+            provider_config,
+            kubeconfig,
+            namespace,
+            cluster_domain,
+            cluster_dns,
+            cluster_id,
+            nodename,
+            os,
+            taint: _,
+            disable_taint: _,
+            internal_ip,
+            not_ready_after,
+            take_over,
+            state_dir,
+            address,
+            port,
+            client_ca_file,
+            tls_cert_file,
+            tls_private_key_file,
+            log_level: _,
+            log_format: _,
+        } = self;
+        let plugin = plugin.unwrap_or_else(|| plugin_dir.join(format!("{}.wasm", provider.unwrap_or_default())));
+        let serving = tls_cert_file.zip(tls_private_key_file).map(|(certificate, key)| Serving::Files { certificate, key });
+        Ok(host::Config {
+            plugin,
+            provider_config,
+            kubeconfig,
+            namespace: namespace.filter(|namespace| !namespace.is_empty()),
+            cluster_domain,
+            cluster_dns: cluster_dns.iter().map(ToString::to_string).collect(),
+            cluster_id,
+            state_dir: state_dir.unwrap_or_else(|| default_state_dir(&nodename)),
+            node_name: nodename,
+            operating_system: os,
+            taint,
+            internal_ip,
+            not_ready_after,
+            take_over,
+            listen: SocketAddr::new(address, port),
+            client_ca: client_ca_file,
+            serving,
+        })
+    }
+
+    /// The flag, else Virtual Kubelet's variables, else its default.
+    fn taint(&self) -> Result<host::TaintConfig, clap::Error> {
+        if self.disable_taint {
+            return Ok(host::TaintConfig::None);
+        }
+        if let Some(TaintFlag(taint)) = &self.taint {
+            return Ok(taint.clone().map_or(host::TaintConfig::None, host::TaintConfig::Given));
+        }
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let key = variable("VKUBELET_TAINT_KEY").unwrap_or_else(|| defaults::TAINT_KEY.into());
+        let effect = variable("VKUBELET_TAINT_EFFECT").unwrap_or_else(|| "NoSchedule".into());
+        let given = |value: &str| {
+            format!("{key}={value}:{effect}").parse().map_err(|error: crate::node::taint::Error| {
+                let message = format!("VKUBELET_TAINT_KEY, VKUBELET_TAINT_VALUE and VKUBELET_TAINT_EFFECT: {error}\n");
+                Cli::command().error(clap::error::ErrorKind::ValueValidation, message)
+            })
+        };
+        match variable("VKUBELET_TAINT_VALUE") {
+            Some(value) => given(&value).map(host::TaintConfig::Given),
+            // Checked now, with any value: the provider's name is known only once it is loaded.
+            None => given("provider").map(host::TaintConfig::OfProvider),
+        }
+    }
+}
+
+fn default_state_dir(node: &str) -> PathBuf {
+    let base = if nix::unistd::geteuid().is_root() {
+        PathBuf::from(defaults::STATE_DIR)
+    } else {
+        let state = std::env::var_os("XDG_STATE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
+        state.or_else(|| std::env::home_dir().map(|home| home.join(".local/state"))).unwrap_or_else(std::env::temp_dir).join("vk-host")
+    };
+    base.join(node)
+}
+
+impl Command {
+    /// Does it, writing to stdout.
+    pub fn run(self) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        match self {
+            Self::Version => writeln!(out, "vk-host {}", env!("CARGO_PKG_VERSION"))?,
+            Self::Completions { shell } => clap_complete::generate(shell, &mut Cli::command(), "vk-host", &mut out),
+            Self::Providers { plugin_dir } => {
+                for name in providers(&plugin_dir)? {
+                    writeln!(out, "{name}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names of the providers in a directory, sorted.
+fn providers(directory: &Path) -> anyhow::Result<Vec<String>> {
+    let entries = std::fs::read_dir(directory).map_err(|error| {
+        anyhow::anyhow!("cannot read the plugin directory {}: {error}; give another one with --plugin-dir", directory.display())
+    })?;
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name();
+            name.to_str()?.strip_suffix(".wasm").map(str::to_string)
+        })
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Reads the command line; an error knows its own exit code.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
+        super::parse(std::iter::once("vk-host").chain(arguments.iter().copied()).map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_provider_is_a_file_or_a_name() {
+        let config = parse(&["--provider", "mock", "--plugin-dir", "/p"]).unwrap().run.into_config().unwrap();
+        assert_eq!(config.plugin, Path::new("/p/mock.wasm"));
+        let config = parse(&["--plugin", "x.wasm"]).unwrap().run.into_config().unwrap();
+        assert_eq!((config.plugin.as_path(), config.node_name.as_str(), config.operating_system.as_str()), (Path::new("x.wasm"), "virtual-kubelet", "linux"));
+        assert!(parse(&[]).is_err() && parse(&["--plugin", "x", "--provider", "y"]).is_err());
+        assert!(matches!(parse(&["version"]).unwrap().command, Some(Command::Version)));
+    }
+
+    #[test]
+    fn mistakes_are_told_with_what_would_be_right() {
+        let table = [
+            (["--taint", "a:Never"], "KEY[=VALUE][:EFFECT]"),
+            (["--os", "plan9"], "plan9"),
+            (["--nodename", "Not_A_Name"], "DNS name"),
+            (["--not-ready-after", "soon"], "10m"),
+            (["--port", "70000"], "70000"),
+        ];
+        for (flags, says) in table {
+            let error = parse(&["--plugin", "x", flags[0], flags[1]]).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_empty_taint_is_none() {
+        let taint = |flags: &[&str]| parse(&[&["--plugin", "x"], flags].concat()).unwrap().run.taint().unwrap();
+        assert!(matches!(taint(&["--taint", ""]), host::TaintConfig::None));
+        assert!(matches!(taint(&["--disable-taint"]), host::TaintConfig::None));
+        assert!(matches!(taint(&["--taint", "a"]), host::TaintConfig::Given(_)));
+        assert!(matches!(taint(&[]), host::TaintConfig::OfProvider(_)));
+    }
+}

@@ -1,0 +1,277 @@
+//! The whole host: `Config` → `build` → `run`.
+//!
+//! Order matters. What can refuse to start does so before anything is written to the cluster: state directory, API server,
+//! plugin, port, another host's lease. Only then is the node registered, and only then are pods looked at.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use k8s_openapi::api::core::v1::Service;
+use kube::{Api, Client};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::apiserver::ApiServer;
+use crate::kubelet::tls::Serving;
+use crate::kubelet::{self, Listening};
+use crate::node::identity::Identity;
+use crate::node::lease::Keeper;
+use crate::node::reach::{self, Reach};
+use crate::node::taint::Taint;
+use crate::node::{self, NodeKeeper};
+use crate::plugin::{self, Plugin};
+use crate::pods::events::Events;
+use crate::pods::{self, Pods, resolve};
+use crate::provider::Provider;
+
+/// How long the provider's `stop` may take.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// One read of Service default/kubernetes.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// All that the host is made from; see the flags of [`crate::cli`].
+#[derive(Debug)]
+#[allow(missing_docs, reason = "each is a flag that cli documents")]
+pub struct Config {
+    pub plugin: PathBuf,
+    pub provider_config: Option<PathBuf>,
+    pub kubeconfig: Option<PathBuf>,
+    pub namespace: Option<String>,
+    pub cluster_domain: String,
+    pub cluster_dns: Vec<String>,
+    pub cluster_id: Option<String>,
+    pub node_name: String,
+    pub operating_system: String,
+    pub taint: TaintConfig,
+    pub internal_ip: Option<IpAddr>,
+    pub not_ready_after: Option<Duration>,
+    pub take_over: bool,
+    pub state_dir: PathBuf,
+    pub listen: SocketAddr,
+    pub client_ca: Option<PathBuf>,
+    pub serving: Option<Serving>,
+}
+
+/// The node's taint.
+#[derive(Clone, Debug)]
+pub enum TaintConfig {
+    /// None.
+    None,
+    /// This one.
+    Given(Taint),
+    /// This one, its value being the provider's name.
+    OfProvider(Taint),
+}
+
+impl TaintConfig {
+    fn of(self, provider: &str) -> Vec<Taint> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Given(taint) => vec![taint],
+            Self::OfProvider(taint) => vec![Taint { value: provider.to_string(), ..taint }],
+        }
+    }
+}
+
+/// A host that is ready to be a node.
+pub struct Host {
+    node_name: String,
+    plugin: Arc<Plugin>,
+    provider: Arc<dyn Provider>,
+    lease: Keeper,
+    node: NodeKeeper,
+    pods: Pods,
+    kubelet: Listening,
+    reviews: Client,
+    events: Events,
+    reach: watch::Sender<Reach>,
+    identity: Identity,
+}
+
+impl Config {
+    /// Takes what it needs, and refuses what is wrong.
+    pub async fn build(self) -> anyhow::Result<Host> {
+        let identity = Identity::open(&self.state_dir)?;
+        let server = ApiServer::find(self.kubeconfig.as_deref(), &self.node_name).await?;
+        let writes = server.client()?;
+        server.check(&writes).await?;
+        let mut lease = Keeper::new(server.client()?, &self.node_name, identity.holder(&self.node_name));
+        lease.claim(self.take_over).await?;
+        let cluster_id = self.cluster_id(&identity, &writes).await?;
+        let internal_ip = match self.internal_ip {
+            Some(ip) => ip,
+            None => address_towards(&server.url()).context("cannot tell this machine's address towards the API server; give --internal-ip")?,
+        };
+        let serving = self.serving.clone().unwrap_or(Serving::SelfSigned { name: self.node_name.clone(), address: internal_ip });
+        let kubelet = kubelet::Config {
+            listen: self.listen,
+            serving,
+            client_ca: self.client_ca.clone(),
+            cluster_ca: server.certificate_authorities(),
+        };
+        let kubelet = kubelet.bind().await?;
+        let plugin = Arc::new(Plugin::load(self.plugin_config(&cluster_id, internal_ip, kubelet.port())).await?);
+        let provider: Arc<dyn Provider> = plugin.clone();
+
+        let node_client = server.client()?;
+        let events = Events::start(node_client.clone(), &self.node_name);
+        let (reach, reach_receiver) = watch::channel(Reach::assumed());
+        let (told, changed) = (Arc::new(ArcSwap::from_pointee(self.told(internal_ip))), Arc::new(Notify::new()));
+        let pods = pods::Config {
+            node_name: self.node_name.clone(),
+            namespace: self.namespace,
+            operating_system: self.operating_system.clone(),
+            reads: server.client()?,
+            writes: writes.clone(),
+            events: events.clone(),
+            node: told.clone(),
+            reachable: reachable(reach_receiver.clone()),
+            node_changed: changed.clone(),
+            provider: provider.clone(),
+        };
+        let node = node::Config {
+            name: self.node_name.clone(),
+            operating_system: self.operating_system,
+            internal_ip: internal_ip.to_string(),
+            port: kubelet.port(),
+            taints: self.taint.of(&provider.identity().name),
+            not_ready_after: self.not_ready_after,
+            client: node_client.clone(),
+            provider: provider.clone(),
+            reach: reach_receiver,
+            changed,
+            told,
+            events: events.clone(),
+        };
+        Ok(Host {
+            node_name: self.node_name,
+            plugin,
+            provider,
+            lease,
+            node: node.build().await?,
+            pods: pods.build(),
+            kubelet,
+            reviews: node_client,
+            events,
+            reach,
+            identity,
+        })
+    }
+
+    fn told(&self, internal_ip: IpAddr) -> resolve::Node {
+        resolve::Node {
+            internal_ip: internal_ip.to_string(),
+            cluster_domain: self.cluster_domain.clone(),
+            cluster_dns: self.cluster_dns.clone(),
+            ..resolve::Node::default()
+        }
+    }
+
+    fn plugin_config(&self, cluster_id: &str, internal_ip: IpAddr, port: u16) -> plugin::Config {
+        plugin::Config {
+            file: self.plugin.clone(),
+            provider_config: self.provider_config.clone(),
+            state_dir: self.state_dir.clone(),
+            cache_dir: self.state_dir.join("compiled"),
+            node: plugin::NodeInfo {
+                name: self.node_name.clone(),
+                cluster_id: cluster_id.to_string(),
+                cluster_domain: self.cluster_domain.clone(),
+                internal_ip: internal_ip.to_string(),
+                daemon_port: port,
+                operating_system: self.operating_system.clone(),
+            },
+            limits: plugin::Limits::default(),
+        }
+    }
+
+    /// `--cluster-id`, else the UID of Service default/kubernetes, which lives as long as the cluster; kept in the state
+    /// directory, so that another one is noticed.
+    async fn cluster_id(&self, identity: &Identity, client: &Client) -> anyhow::Result<String> {
+        let found = match &self.cluster_id {
+            Some(id) => id.clone(),
+            None => {
+                let services: Api<Service> = Api::namespaced(client.clone(), "default");
+                let service = tokio::time::timeout(READ_TIMEOUT, services.get("kubernetes")).await;
+                let service = service.context("no answer")?.context("cannot read Service default/kubernetes, whose UID names the cluster; give --cluster-id")?;
+                service.metadata.uid.context("Service default/kubernetes has no UID; give --cluster-id")?
+            }
+        };
+        Ok(identity.cluster(&found)?)
+    }
+}
+
+/// The address of this machine that packets to the API server leave from. Nothing is sent.
+fn address_towards(url: &str) -> anyhow::Result<IpAddr> {
+    let uri: http::Uri = url.parse()?;
+    let host = uri.host().context("the API server's address has no host")?.trim_matches(['[', ']']);
+    let port = uri.port_u16().unwrap_or(443);
+    let local = |any: &str| -> std::io::Result<IpAddr> {
+        let socket = UdpSocket::bind(any)?;
+        socket.connect((host, port))?;
+        Ok(socket.local_addr()?.ip())
+    };
+    Ok(local("0.0.0.0:0").or_else(|_| local("[::]:0"))?)
+}
+
+/// The plain yes or no of a reach.
+fn reachable(mut reach: watch::Receiver<Reach>) -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(reach.borrow().reachable);
+    tokio::spawn(async move {
+        while reach.changed().await.is_ok() {
+            let now = reach.borrow_and_update().reachable;
+            sender.send_if_modified(|before| std::mem::replace(before, now) != now);
+        }
+    });
+    receiver
+}
+
+impl Host {
+    /// Is a node until `shutdown`, or until another host takes it over.
+    pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let node_uid = self.node.uid();
+        tokio::select! {
+            registered = self.node.register() => registered?,
+            () = shutdown.cancelled() => return Ok(()),
+        }
+        self.events.node("Starting", format!("Starting vk-host {} with provider {}", env!("CARGO_PKG_VERSION"), self.provider.identity().name));
+        let stop = shutdown.child_token();
+        let index = self.pods.index();
+        let reach = tokio::spawn(reach::watch(self.provider.clone(), self.events.clone(), self.reach, stop.clone()));
+        let node = tokio::spawn(self.node.run(stop.clone()));
+        let pods = tokio::spawn(self.pods.run(stop.clone()));
+        let kubelet = self.kubelet;
+        let (provider, reviews, name, token) = (self.provider.clone(), self.reviews, self.node_name.clone(), stop.clone());
+        let kubelet = tokio::spawn(async move { kubelet.run(provider, index, reviews, &name, token).await });
+        // The lease runs to the very end: the node is alive for as long as the host is.
+        let end = CancellationToken::new();
+        let mut lease = tokio::spawn(self.lease.run(node_uid, end.clone()));
+        tracing::info!(node = %self.node_name, "running");
+        let lost = tokio::select! {
+            () = shutdown.cancelled() => None,
+            ended = &mut lease => Some(ended),
+        };
+        stop.cancel();
+        tracing::info!("stopping; pods stay where they are");
+        for part in [reach, node, pods, kubelet] {
+            part.await?;
+        }
+        match tokio::time::timeout(STOP_TIMEOUT, self.provider.stop()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the provider did not stop well"),
+            Err(_) => tracing::warn!("the provider did not stop within {STOP_TIMEOUT:?}"),
+        }
+        self.plugin.shutdown().await;
+        end.cancel();
+        let ended = match lost {
+            Some(ended) => ended,
+            None => lease.await,
+        };
+        drop(self.identity);
+        Ok(ended??)
+    }
+}

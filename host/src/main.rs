@@ -1,0 +1,64 @@
+//! `vk-host`: see [`vk_host::cli`].
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use vk_host::cli::{self, Cli};
+
+/// Wrong usage (sysexits.h, EX_USAGE).
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let Cli { command, run } = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    if let Some(command) = command {
+        return finish(command.run());
+    }
+    run.start_log();
+    let config = match run.into_config() {
+        Ok(config) => config,
+        Err(error) => return usage(&error),
+    };
+    finish(serve(config))
+}
+
+#[tokio::main]
+async fn serve(config: vk_host::host::Config) -> anyhow::Result<()> {
+    // The only global state besides the log: rustls asks for one provider of cryptography a process.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let shutdown = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let token = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        token.cancel();
+    });
+    let host = tokio::select! {
+        host = config.build() => host?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    host.run(shutdown).await
+}
+
+/// Help and version are no mistakes.
+fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of the program, for a person, with or without a log")]
+fn finish(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("vk-host: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

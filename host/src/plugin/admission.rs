@@ -1,0 +1,171 @@
+//! May this component be a plugin? Decided before a line of it runs for real.
+
+use wasmtime::Engine;
+use wasmtime::component::{Component, InstancePre, Linker};
+
+use super::LoadError;
+use super::bindings::exports::virtual_kubelet::provider as exports;
+use super::load::one_line;
+use super::state::State;
+
+/// The package that plugins are built for.
+const PACKAGE: &str = "virtual-kubelet:provider/";
+/// The version that is served; others that are compatible by semver are too.
+const SERVED: &str = "0.1.0";
+/// Our interfaces that can be imported.
+const IMPORTS: [&str; 8] = ["types", "call", "store", "config", "cluster", "upgrade", "terminal", "log-sink"];
+/// Packages of WASI 0.2 that are linked.
+const WASI: [&str; 7] = ["wasi:io/", "wasi:clocks/", "wasi:random/", "wasi:cli/", "wasi:filesystem/", "wasi:sockets/", "wasi:http/"];
+
+/// A component that imports only what there is and exports what it must: ready to be instantiated.
+pub(super) struct Admitted {
+    pub(super) pre: InstancePre<State>,
+    pub(super) exports: Exports,
+}
+
+/// Where the capabilities are found in an instance. Belongs to one compiled component: those of another one, even of the
+/// same bytes, do not fit.
+pub(super) struct Exports {
+    pub(super) plugin: exports::plugin::GuestIndices,
+    pub(super) node: exports::node::GuestIndices,
+    pub(super) pods: exports::pods::GuestIndices,
+    pub(super) changes: Option<exports::changes::GuestIndices>,
+    pub(super) container_logs: Option<exports::container_logs::GuestIndices>,
+    pub(super) stats: Option<exports::stats::GuestIndices>,
+    /// Those that this version of the host does not use.
+    pub(super) unused: Vec<&'static str>,
+    rest: Rest,
+}
+
+/// Capabilities that are checked and not used yet.
+struct Rest {
+    containers: Option<exports::containers::GuestIndices>,
+    exec: Option<exports::exec::GuestIndices>,
+    attach: Option<exports::attach::GuestIndices>,
+    port_forward: Option<exports::port_forward::GuestIndices>,
+    volumes: Option<exports::volumes::GuestIndices>,
+    resize: Option<exports::resize::GuestIndices>,
+    ephemeral_containers: Option<exports::ephemeral_containers::GuestIndices>,
+}
+
+/// Links the component and finds its capabilities, by name alone: see [`probe`].
+pub(super) fn admit(linker: &Linker<State>, component: &Component) -> Result<Admitted, LoadError> {
+    let engine = linker.engine();
+    imports(engine, component)?;
+    // Names were checked; what is left is an import of a known interface that is not as the host has it.
+    let pre = linker.instantiate_pre(component).map_err(|e| LoadError::UnknownImports(vec![one_line(&e)]))?;
+    let exports = find(engine, &pre)?;
+    Ok(Admitted { pre, exports })
+}
+
+fn imports(engine: &Engine, component: &Component) -> Result<(), LoadError> {
+    let mut unknown = Vec::new();
+    for (name, _) in component.component_type().imports(engine) {
+        let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+        let known = match interface.strip_prefix(PACKAGE) {
+            Some(ours) if IMPORTS.contains(&ours) && !compatible(version) => return Err(contract(name)),
+            Some(ours) => IMPORTS.contains(&ours),
+            None => WASI.iter().any(|package| interface.starts_with(package)) && version.starts_with("0.2."),
+        };
+        if !known {
+            unknown.push(name.to_owned());
+        }
+    }
+    if unknown.is_empty() { Ok(()) } else { Err(LoadError::UnknownImports(unknown)) }
+}
+
+/// By semver's rule for 0.x, which is the linker's too.
+fn compatible(version: &str) -> bool {
+    let served = SERVED.rsplit_once('.').map_or(SERVED, |(line, _)| line);
+    version.rsplit_once('.').is_some_and(|(line, _)| line == served)
+}
+
+fn contract(found: &str) -> LoadError {
+    LoadError::Contract { found: found.to_owned(), served: SERVED }
+}
+
+fn find(engine: &Engine, pre: &InstancePre<State>) -> Result<Exports, LoadError> {
+    // A capability that is there under another version is a mistake worth telling: it would go missing without a word.
+    for (name, _) in pre.component().component_type().exports(engine) {
+        if let Some((_, version)) = name.strip_prefix(PACKAGE).and_then(|name| name.split_once('@'))
+            && !compatible(version)
+        {
+            return Err(contract(name));
+        }
+    }
+    let missing = |interface| move |_| LoadError::MissingExport(interface);
+    let plugin = exports::plugin::GuestIndices::new(pre).map_err(missing("plugin"))?;
+    let node = exports::node::GuestIndices::new(pre).map_err(missing("node"))?;
+    let rest = Rest {
+        containers: exports::containers::GuestIndices::new(pre).ok(),
+        exec: exports::exec::GuestIndices::new(pre).ok(),
+        attach: exports::attach::GuestIndices::new(pre).ok(),
+        port_forward: exports::port_forward::GuestIndices::new(pre).ok(),
+        volumes: exports::volumes::GuestIndices::new(pre).ok(),
+        resize: exports::resize::GuestIndices::new(pre).ok(),
+        ephemeral_containers: exports::ephemeral_containers::GuestIndices::new(pre).ok(),
+    };
+    let pods = match exports::pods::GuestIndices::new(pre) {
+        Ok(pods) => pods,
+        Err(_) if rest.containers.is_some() => return Err(LoadError::ShapeNotServed),
+        Err(_) => return Err(LoadError::MissingExport("pods")),
+    };
+    Ok(Exports {
+        plugin,
+        node,
+        pods,
+        changes: exports::changes::GuestIndices::new(pre).ok(),
+        container_logs: exports::container_logs::GuestIndices::new(pre).ok(),
+        stats: exports::stats::GuestIndices::new(pre).ok(),
+        unused: rest.names(),
+        rest,
+    })
+}
+
+impl Rest {
+    fn names(&self) -> Vec<&'static str> {
+        let names = [
+            ("containers", self.containers.is_some()),
+            ("exec", self.exec.is_some()),
+            ("attach", self.attach.is_some()),
+            ("port-forward", self.port_forward.is_some()),
+            ("volumes", self.volumes.is_some()),
+            ("resize", self.resize.is_some()),
+            ("ephemeral-containers", self.ephemeral_containers.is_some()),
+        ];
+        names.into_iter().filter_map(|(name, there)| there.then_some(name)).collect()
+    }
+}
+
+/// Loads every capability on an instance. Finding them compared names only: a record with a field more loads, describes,
+/// and fails at its first use.
+pub(super) fn probe(
+    exports: &Exports,
+    store: &mut wasmtime::Store<State>,
+    instance: &wasmtime::component::Instance,
+) -> Result<(), LoadError> {
+    /// The first error of a capability, if it is there at all.
+    macro_rules! load {
+        ($($interface:literal: $indices:expr),* $(,)?) => {
+            $(if let Some(indices) = $indices {
+                indices.load(&mut *store, instance).map_err(|e| LoadError::Mismatch { interface: $interface, detail: one_line(&e) })?;
+            })*
+        };
+    }
+    load! {
+        "plugin": Some(&exports.plugin),
+        "node": Some(&exports.node),
+        "pods": Some(&exports.pods),
+        "changes": exports.changes.as_ref(),
+        "container-logs": exports.container_logs.as_ref(),
+        "stats": exports.stats.as_ref(),
+        "containers": exports.rest.containers.as_ref(),
+        "exec": exports.rest.exec.as_ref(),
+        "attach": exports.rest.attach.as_ref(),
+        "port-forward": exports.rest.port_forward.as_ref(),
+        "volumes": exports.rest.volumes.as_ref(),
+        "resize": exports.rest.resize.as_ref(),
+        "ephemeral-containers": exports.rest.ephemeral_containers.as_ref(),
+    }
+    Ok(())
+}

@@ -1,0 +1,304 @@
+//! One call: a fresh instance, from its permit to its end.
+//!
+//! ```text
+//! permit ▶ instantiate ▶ guest runs ──────────────────────────────▶ its answer
+//!                          │ caller cancels, deadline, shutdown: `call.cancelled` fires
+//!                          └── grace ──▶ answer, or the instance is dropped
+//! ```
+//!
+//! Nothing is spawned: the guest runs on its caller's task and gives way at every tick of the epoch, so that the timers beside
+//! it fire even while it spins. A caller that drops the future drops the instance.
+
+use std::borrow::Cow;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+use wasmtime::component::{Instance, InstancePre};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
+
+use super::Limits;
+use super::output::Output;
+use super::services::Services;
+use super::state::{Exceeded, Meter, State};
+use crate::provider::{Call, Canceller, Code, Error, LogSink, PodRef, Why};
+
+/// Which calls share permits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    Create,
+    Delete,
+    Poll,
+    Session,
+    Changes,
+}
+
+/// What is to be called, and within which bounds.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// For logs and messages, such as `create-pod`.
+    pub(super) operation: &'static str,
+    pub(super) class: Class,
+    /// none: a session.
+    pub(super) deadline: Option<Duration>,
+    /// Processor time; none: as much as it likes.
+    pub(super) cpu: Option<Duration>,
+    /// It changes something in the backend.
+    pub(super) mutates: bool,
+    pub(super) pod: Option<PodRef>,
+    /// The caller's wish to end it.
+    pub(super) call: Call,
+    /// When nobody reads from it any more, the call should end.
+    pub(super) reader: Option<LogSink>,
+}
+
+/// How a call went, with what the guest said on stderr.
+pub(super) struct Ended<R> {
+    pub(super) result: Result<R, Error>,
+    pub(super) stderr: String,
+}
+
+/// Runs calls. One for all generations of a plugin, so that permits hold across a swap.
+pub(super) struct Runner {
+    pub(super) engine: Engine,
+    pub(super) services: Arc<Services>,
+    permits: Permits,
+    limits: Limits,
+    calls: AtomicU64,
+    shutdown: (Canceller, Call),
+}
+
+struct Permits {
+    create: Semaphore,
+    delete: Semaphore,
+    poll: Semaphore,
+    session: Semaphore,
+    changes: Semaphore,
+}
+
+impl Permits {
+    fn of(&self, class: Class) -> &Semaphore {
+        match class {
+            Class::Create => &self.create,
+            Class::Delete => &self.delete,
+            Class::Poll => &self.poll,
+            Class::Session => &self.session,
+            Class::Changes => &self.changes,
+        }
+    }
+}
+
+/// How the guest's part came to its end.
+enum End<R> {
+    Returned(wasmtime::Result<R>),
+    Dropped(Why),
+}
+
+impl Runner {
+    pub(super) fn new(engine: Engine, services: Arc<Services>, limits: Limits) -> Self {
+        let permits = Permits {
+            create: Semaphore::new(limits.create_permits),
+            delete: Semaphore::new(limits.delete_permits),
+            poll: Semaphore::new(limits.poll_permits),
+            session: Semaphore::new(limits.session_permits),
+            changes: Semaphore::new(limits.changes_permits),
+        };
+        Self { engine, services, permits, limits, calls: AtomicU64::new(0), shutdown: Call::new() }
+    }
+
+    /// Runs `guest` on a fresh instance. It gets the instance's store and returns what the guest answered; an error of its
+    /// own is one of wasmtime, not the guest's answer.
+    pub(super) async fn run<R, F>(&self, pre: &InstancePre<State>, generation: u64, request: Request, guest: F) -> Ended<R>
+    where
+        F: AsyncFnOnce(&mut Store<State>, &Instance) -> wasmtime::Result<R>,
+    {
+        let Request { operation, class, deadline, cpu, mutates, pod, call, reader } = request;
+        let mut wish = Wish { caller: call, host: self.shutdown.1.clone(), deadline: deadline.map(|d| Instant::now() + d), reader };
+        let _permit = match self.permit(class, &mut wish).await {
+            Ok(permit) => permit,
+            Err(error) => return Ended { result: Err(error), stderr: String::new() },
+        };
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let output = Output::new(self.services.name(), number, pod.as_ref().map(|pod| pod.uid.clone()));
+        let (canceller, inner) = Call::new();
+        let state = State::new(Arc::clone(&self.services), inner, wish.deadline, &output);
+        let meter = Arc::new(Meter::default());
+        let mut store = state.into_store(&self.engine, Arc::clone(&meter), cpu);
+        let entered = AtomicBool::new(false);
+        let end = {
+            let work = async {
+                let instance = pre.instantiate_async(&mut store).await?;
+                entered.store(true, Ordering::Relaxed);
+                guest(&mut store, &instance).await
+            };
+            self.drive(meter.measured(work), &canceller, &mut wish).await
+        };
+        drop(store);
+        output.finish();
+        let unknown = mutates && entered.load(Ordering::Relaxed);
+        let result = match end {
+            End::Returned(Ok(answer)) => Ok(answer),
+            End::Returned(Err(error)) => Err((failed(&error, operation), format!("{error:?}"))),
+            End::Dropped(why) => Err((dropped(why, operation), String::new())),
+        };
+        let result = result.map_err(|(error, detail)| {
+            let error = if unknown { error.with_unknown_effect() } else { error };
+            let plugin = self.services.name();
+            let pod = pod.as_ref().map(|pod| pod.uid.as_str());
+            tracing::warn!(%plugin, generation, call = number, operation, pod, reason = %error.reason, detail, "a call did not end by itself");
+            error
+        });
+        Ended { result, stderr: output.tail() }
+    }
+
+    async fn permit(&self, class: Class, wish: &mut Wish) -> Result<SemaphorePermit<'_>, Error> {
+        let semaphore = self.permits.of(class);
+        if let Some(why) = self.shutdown.1.reason() {
+            return Err(never_began(why));
+        }
+        tokio::select! {
+            biased;
+            permit = semaphore.acquire() => permit.map_err(|_| never_began(Why::Shutdown)),
+            why = wish.comes() => Err(never_began(why)),
+        }
+    }
+
+    /// Polls the guest until it ends, asks it to end when somebody wishes it, and drops it when it does not.
+    async fn drive<R>(&self, work: impl Future<Output = wasmtime::Result<R>>, canceller: &Canceller, wish: &mut Wish) -> End<R> {
+        let mut work = pin!(work);
+        let why = tokio::select! {
+            biased;
+            result = &mut work => return End::Returned(result),
+            why = wish.comes() => why,
+        };
+        canceller.cancel(why);
+        tokio::select! {
+            biased;
+            result = &mut work => End::Returned(result),
+            () = tokio::time::sleep(self.limits.cancel_grace) => End::Dropped(why),
+        }
+    }
+
+    /// Refuses new calls, asks the running ones to end and waits until they have, at most for the grace and a little.
+    pub(super) async fn shutdown(&self) {
+        self.shutdown.0.cancel(Why::Shutdown);
+        let Limits { create_permits, delete_permits, poll_permits, session_permits, changes_permits, cancel_grace, .. } = self.limits;
+        let all = [
+            (&self.permits.create, create_permits),
+            (&self.permits.delete, delete_permits),
+            (&self.permits.poll, poll_permits),
+            (&self.permits.session, session_permits),
+            (&self.permits.changes, changes_permits),
+        ];
+        let ended = async {
+            for (semaphore, permits) in all {
+                let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+                if let Ok(permit) = semaphore.acquire_many(permits).await {
+                    permit.forget();
+                }
+                semaphore.close();
+            }
+        };
+        if tokio::time::timeout(cancel_grace + Duration::from_secs(1), ended).await.is_err() {
+            tracing::warn!("calls into the plugin have not ended; they are left behind");
+        }
+    }
+}
+
+/// All who may wish a call to end.
+struct Wish {
+    caller: Call,
+    host: Call,
+    deadline: Option<Instant>,
+    reader: Option<LogSink>,
+}
+
+impl Wish {
+    async fn comes(&mut self) -> Why {
+        let Self { caller, host, deadline, reader } = self;
+        let late = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(*deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        let gone = async {
+            match reader {
+                Some(reader) => reader.closed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            why = caller.cancelled() => why,
+            why = host.cancelled() => why,
+            () = gone => Why::ClientGone,
+            () = late => Why::Deadline,
+        }
+    }
+}
+
+fn never_began(why: Why) -> Error {
+    match why {
+        Why::Deadline => Error::new(Code::Unavailable, "CallsExhausted", "too many calls of this kind run already"),
+        why => Error::new(Code::Cancelled, "CallCancelled", format!("the call was cancelled before it began ({})", word(why))),
+    }
+}
+
+fn dropped(why: Why, operation: &str) -> Error {
+    match why {
+        Why::Deadline => Error::new(Code::DeadlineExceeded, "DeadlineExceeded", format!("{operation} did not end in time")),
+        why => Error::new(Code::Cancelled, "CallCancelled", format!("{operation} was cancelled ({})", word(why))),
+    }
+}
+
+fn word(why: Why) -> &'static str {
+    match why {
+        Why::ClientGone => "the reader has gone",
+        Why::PodDeleted => "the pod is deleted",
+        Why::Replaced => "the plugin was replaced",
+        Why::Deadline => "its time was up",
+        Why::Shutdown => "the host stops",
+    }
+}
+
+/// What wasmtime's error means. The guest's own words stay in the log: they may hold a secret.
+fn failed(error: &wasmtime::Error, operation: &str) -> Error {
+    let (code, reason, message): (_, _, Cow<'_, str>) = if let Some(exceeded) = error.downcast_ref::<Exceeded>() {
+        let reason = match exceeded {
+            Exceeded::Cpu(_) => "CpuBudgetExceeded",
+            Exceeded::Memory(_) => "OutOfMemory",
+        };
+        (Code::Internal, reason, format!("took {exceeded}").into())
+    } else if error.is::<PoolConcurrencyLimitError>() {
+        (Code::Unavailable, "CallsExhausted", "found no free instance".into())
+    } else if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+        (Code::Internal, "PluginTrapped", format!("called exit({})", exit.0).into())
+    } else if let Some(trap) = error.downcast_ref::<Trap>() {
+        match trap {
+            // A deep recursion of a Rust guest ends below its stack, which is at the start of its memory.
+            Trap::StackOverflow => (Code::Internal, "PluginTrapped", "used up its stack".into()),
+            trap => (Code::Internal, "PluginTrapped", format!("trapped: {trap}").into()),
+        }
+    } else {
+        (Code::Internal, "PluginTrapped", format!("broke the contract: {}", error.root_cause()).into())
+    };
+    Error::new(code, reason, format!("{operation} of the plugin {message}"))
+}
+
+impl Meter {
+    /// The same future, with its polls measured.
+    async fn measured<F: Future>(&self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        std::future::poll_fn(|context| {
+            self.start();
+            let poll = future.as_mut().poll(context);
+            self.stop();
+            poll
+        })
+        .await
+    }
+}

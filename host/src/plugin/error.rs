@@ -1,0 +1,159 @@
+//! Why a plugin was not loaded: what is wrong, and how to mend it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::store::OpenError;
+use crate::provider::Error;
+
+/// A permission that a plugin asked for and was not given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// `http`, `upgrade`, `connect`, `endpoint`, `environment` or `file`.
+    pub access: String,
+    /// An origin, a variable's name or a file's name.
+    pub target: String,
+    /// The plugin's own words.
+    pub why: String,
+}
+
+/// See the module. `Display` is one line, but for lists: there each has a line of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No such file.
+    #[error("there is no plugin {}: give the path of a component, FILE.wasm", .0.display())]
+    Missing(PathBuf),
+    /// The file system says no.
+    #[error("cannot read the plugin {}: {error}", file.display())]
+    Unreadable {
+        /// Which file.
+        file: PathBuf,
+        /// What it said.
+        error: std::io::Error,
+    },
+    /// Above the limit.
+    #[error("the plugin {} has more than {limit} bytes: build it in release mode and stripped, or raise the limit", file.display())]
+    TooLarge {
+        /// Which file.
+        file: PathBuf,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// No WebAssembly at all.
+    #[error("{} is not WebAssembly: a plugin is a component, as `cargo build --target wasm32-wasip2` makes it", .0.display())]
+    NotWasm(PathBuf),
+    /// A module where a component is needed.
+    #[error("{} is a core module and not a component: build it with `cargo build --target wasm32-wasip2` or `cargo component build`", .0.display())]
+    CoreModule(PathBuf),
+    /// The compiler refuses it.
+    #[error("{} is damaged or uses what this version does not know: {reason}", file.display())]
+    Invalid {
+        /// Which file.
+        file: PathBuf,
+        /// The compiler's words.
+        reason: String,
+    },
+    /// Imports that the host does not have.
+    #[error("the plugin imports what the host does not have: {}; wit/worlds.wit says what there is", .0.join(", "))]
+    UnknownImports(Vec<String>),
+    /// Built for another version of the contract.
+    #[error("the plugin was built for {found}, and this host serves virtual-kubelet:provider@{served}: build it with the wit/ of that version")]
+    Contract {
+        /// The interface as the plugin names it.
+        found: String,
+        /// The version that is served.
+        served: &'static str,
+    },
+    /// A required export is not there.
+    #[error("the plugin exports no {0}, which every plugin has to: wit/{0}.wit says how")]
+    MissingExport(&'static str),
+    /// A backend of single containers.
+    #[error("the plugin exports `containers` and no `pods`: providers of single containers are not served by this version yet")]
+    ShapeNotServed,
+    /// The right name with the wrong functions or records.
+    #[error("the plugin's {interface} is not that of the contract ({detail}): build it with the host's wit/")]
+    Mismatch {
+        /// Which interface.
+        interface: &'static str,
+        /// wasmtime's words.
+        detail: String,
+    },
+    /// The plugin's name cannot be used.
+    #[error("the plugin calls itself {0:?}: a name has 1 to 63 lower-case letters, digits and `-`, and begins with a letter")]
+    Name(String),
+    /// The plugin's store.
+    #[error("cannot open the plugin's store {}: {error}", file.display())]
+    Store {
+        /// Which file.
+        file: PathBuf,
+        /// Why not.
+        error: OpenError,
+    },
+    /// `describe` or `configure` did not come to an end.
+    #[error("the plugin's {function} failed: {error}{}", Stderr(stderr))]
+    Call {
+        /// Which of the two.
+        function: &'static str,
+        /// How it ended.
+        error: Error,
+        /// The last lines that the guest wrote to stderr; empty: none.
+        stderr: String,
+    },
+    /// The plugin does not like its configuration.
+    #[error("the plugin refuses its configuration:{}", Lines(.0))]
+    Mistakes(Vec<Error>),
+    /// The plugin wants what it was not granted.
+    #[error("the plugin wants what this version cannot grant, as egress is not served by it yet:{}", Lines(.0))]
+    NotGranted(Vec<Want>),
+    /// wasmtime itself.
+    #[error("cannot start the WebAssembly engine: {0}")]
+    Engine(String),
+}
+
+impl LoadError {
+    /// The metric label, the Event reason and the log field.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Missing(_) => "PluginMissing",
+            Self::Unreadable { .. } => "PluginUnreadable",
+            Self::TooLarge { .. } => "PluginTooLarge",
+            Self::NotWasm(_) => "NotWebAssembly",
+            Self::CoreModule(_) => "NotAComponent",
+            Self::Invalid { .. } => "PluginInvalid",
+            Self::UnknownImports(_) => "UnknownImport",
+            Self::Contract { .. } => "ContractVersion",
+            Self::MissingExport(_) => "MissingExport",
+            Self::ShapeNotServed => "ShapeNotServed",
+            Self::Mismatch { .. } => "ContractMismatch",
+            Self::Name(_) => "PluginName",
+            Self::Store { .. } => "StoreUnusable",
+            Self::Call { .. } => "PluginFailed",
+            Self::Mistakes(_) => "ConfigurationInvalid",
+            Self::NotGranted(_) => "NotGranted",
+            Self::Engine(_) => "EngineFailed",
+        }
+    }
+}
+
+impl fmt::Display for Want {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({})", self.access, self.target, self.why)
+    }
+}
+
+/// One line each.
+struct Lines<'a, T>(&'a [T]);
+
+impl<T: fmt::Display> fmt::Display for Lines<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|item| write!(f, "\n  {item}"))
+    }
+}
+
+struct Stderr<'a>(&'a str);
+
+impl fmt::Display for Stderr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, "; it wrote: {}", self.0) }
+    }
+}

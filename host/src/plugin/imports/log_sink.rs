@@ -1,0 +1,75 @@
+//! `log-sink`: where a guest's log entries go.
+
+use wasmtime::component::Resource;
+use wasmtime_wasi::p2::{DynPollable, Pollable};
+
+use super::pollable;
+use super::wit::log_sink::{Entry, Host, HostSink};
+use crate::plugin::state::State;
+use crate::provider::{Call, LogEntry, LogSink};
+
+/// Bytes of one message to the reader. A message waits for a place in the channel, so this and the channel's length bound
+/// what a slow reader holds in memory.
+const CHUNK: usize = 64 << 10;
+
+/// One reader.
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Sink(pub(in crate::plugin) LogSink);
+
+struct Room(LogSink);
+
+#[async_trait::async_trait]
+impl Pollable for Room {
+    async fn ready(&mut self) {
+        // Ends with an error when nobody reads any more, which is ready too.
+        let _ = self.0.reserve().await;
+    }
+}
+
+impl Host for State {}
+
+impl HostSink for State {
+    fn room(&mut self, sink: Resource<Sink>) -> wasmtime::Result<u32> {
+        let sink = &self.table.get(&sink)?.0;
+        // A closed one has room as well: the guest has to write to learn that nobody reads.
+        let free = if sink.is_closed() { 1 } else { sink.capacity() };
+        Ok(u32::try_from(free.saturating_mul(CHUNK)).unwrap_or(u32::MAX))
+    }
+
+    fn subscribe(&mut self, sink: Resource<Sink>) -> wasmtime::Result<Resource<DynPollable>> {
+        let room = Room(self.table.get(&sink)?.0.clone());
+        pollable(&mut self.table, room)
+    }
+
+    async fn write(&mut self, sink: Resource<Sink>, entries: Vec<Entry>) -> wasmtime::Result<bool> {
+        let sink = self.table.get(&sink)?.0.clone();
+        let mut call = self.call.clone();
+        let mut chunk = Vec::new();
+        let mut bytes = 0_usize;
+        for entry in entries.into_iter().map(LogEntry::from) {
+            bytes = bytes.saturating_add(entry.bytes.len());
+            chunk.push(entry);
+            if bytes >= CHUNK {
+                bytes = 0;
+                if !send(&sink, &mut call, std::mem::take(&mut chunk)).await {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(if chunk.is_empty() { !sink.is_closed() } else { send(&sink, &mut call, chunk).await })
+    }
+
+    fn drop(&mut self, sink: Resource<Sink>) -> wasmtime::Result<()> {
+        self.table.delete(sink)?;
+        Ok(())
+    }
+}
+
+/// A guest that waits for room cannot wait for `cancelled`, so that this does it.
+async fn send(sink: &LogSink, call: &mut Call, chunk: Vec<LogEntry>) -> bool {
+    tokio::select! {
+        biased;
+        sent = sink.send(chunk) => sent.is_ok(),
+        _ = call.cancelled() => false,
+    }
+}

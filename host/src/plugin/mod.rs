@@ -1,0 +1,192 @@
+//! The WebAssembly half: a provider that is a component, loaded from a file.
+//!
+//! [`Plugin::load`] makes one of a [`Config`]; from then on it is a [`Provider`](crate::provider::Provider) like any other.
+//!
+//! ```text
+//! file ▶ load (read, compile, cache) ▶ admission (imports, exports) ▶ generation (describe, store, configure)
+//! Provider method ▶ call (permit, instance, bounds) ▶ guest ▶ imports (store, config, call, log-sink …), egress, output
+//! ```
+//!
+//! Everything that a swap exchanges is one [`generation::Generation`] behind one pointer; permits, store and engine outlive it.
+
+mod admission;
+mod bindings;
+mod call;
+mod config_text;
+mod convert;
+mod egress;
+mod engine;
+mod error;
+mod generation;
+mod imports;
+mod load;
+mod output;
+mod provider;
+mod services;
+mod state;
+pub mod store;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use call::Runner;
+use config_text::ConfigText;
+pub use error::{LoadError, Want};
+use generation::Generation;
+use services::Services;
+
+use crate::defaults::call as defaults;
+
+/// What a plugin is loaded from and may know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The component.
+    pub file: PathBuf,
+    /// Its configuration, read anew whenever it asks.
+    pub provider_config: Option<PathBuf>,
+    /// Its store lives at `store/<identity.name>.redb` below.
+    pub state_dir: PathBuf,
+    /// Compiled components.
+    pub cache_dir: PathBuf,
+    /// What it is told of the node.
+    pub node: NodeInfo,
+    /// Bounds of its calls and its store.
+    pub limits: Limits,
+}
+
+/// The node that a plugin serves.
+#[derive(Clone, Debug, Default)]
+pub struct NodeInfo {
+    /// Of the Node object.
+    pub name: String,
+    /// Tells clusters that share one account apart.
+    pub cluster_id: String,
+    /// Such as `cluster.local`.
+    pub cluster_domain: String,
+    /// The host's own address.
+    pub internal_ip: String,
+    /// Of the kubelet API.
+    pub daemon_port: u16,
+    /// `linux` or `windows`: what the operator asked for.
+    pub operating_system: String,
+}
+
+/// Bounds of calls and of the store; the defaults are in [`crate::defaults`].
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Short calls.
+    pub deadline: Duration,
+    /// `create-pod`.
+    pub create_deadline: Duration,
+    /// Of `next_changes`, beyond the time that it may wait.
+    pub changes_slack: Duration,
+    /// `describe` and `configure`.
+    pub load_deadline: Duration,
+    /// Between asking a call to end and dropping it.
+    pub cancel_grace: Duration,
+    /// Processor time of a call that is no session.
+    pub cpu_budget: Duration,
+    /// How often a running guest gives way.
+    pub epoch_tick: Duration,
+    /// Linear memory of one instance, in bytes.
+    pub guest_memory: usize,
+    /// Strings and lists that one call may hand to the host, in bytes.
+    pub hostcall_fuel: usize,
+    /// `create-pod` and `update-pod` at once.
+    pub create_permits: usize,
+    /// `delete-pod` at once.
+    pub delete_permits: usize,
+    /// Looks, lists, statistics and node questions at once.
+    pub poll_permits: usize,
+    /// Logs at once.
+    pub session_permits: usize,
+    /// `next_changes` at once.
+    pub changes_permits: usize,
+    /// Pages of one list.
+    pub pages: usize,
+    /// A plugin file, in bytes.
+    pub plugin_file: u64,
+    /// The text of the configuration, in bytes.
+    pub config_file: u64,
+    /// The store.
+    pub store: store::Bounds,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            deadline: defaults::DEADLINE,
+            create_deadline: defaults::CREATE_DEADLINE,
+            changes_slack: defaults::CHANGES_SLACK,
+            load_deadline: defaults::LOAD_DEADLINE,
+            cancel_grace: defaults::CANCEL_GRACE,
+            cpu_budget: defaults::CPU_BUDGET,
+            epoch_tick: defaults::EPOCH_TICK,
+            guest_memory: defaults::GUEST_MEMORY,
+            hostcall_fuel: defaults::HOSTCALL_FUEL,
+            create_permits: defaults::CREATE_PERMITS,
+            delete_permits: defaults::DELETE_PERMITS,
+            poll_permits: defaults::POLL_PERMITS,
+            session_permits: defaults::SESSION_PERMITS,
+            changes_permits: defaults::CHANGES_PERMITS,
+            pages: defaults::PAGES,
+            plugin_file: defaults::PLUGIN_FILE,
+            config_file: defaults::CONFIG_FILE,
+            store: store::Bounds::default(),
+        }
+    }
+}
+
+impl Limits {
+    /// Calls that may run at once, of all classes.
+    fn permits(&self) -> usize {
+        [self.create_permits, self.delete_permits, self.poll_permits, self.session_permits, self.changes_permits]
+            .iter()
+            .fold(0, |sum, permits| sum.saturating_add(*permits))
+    }
+}
+
+/// Where things are.
+#[derive(Clone, Debug)]
+struct Paths {
+    file: PathBuf,
+    cache_dir: PathBuf,
+    store_dir: PathBuf,
+}
+
+/// A loaded plugin.
+pub struct Plugin {
+    runner: Arc<Runner>,
+    /// The one that new calls go to.
+    current: ArcSwap<Generation>,
+}
+
+impl Plugin {
+    /// Reads, checks, compiles and configures the plugin, and opens its store.
+    pub async fn load(config: Config) -> Result<Self, LoadError> {
+        let Config { file, provider_config, state_dir, cache_dir, node, limits } = config;
+        let paths = Paths { file, cache_dir, store_dir: state_dir.join("store") };
+        let config = ConfigText::new(provider_config, limits.config_file);
+        let services = Arc::new(Services::new(&paths.file_name(), node, config, limits));
+        let failed = |e: wasmtime::Error| LoadError::Engine(load::one_line(&e));
+        let engine = engine::build(&limits).map_err(failed)?;
+        let linker = Arc::new(engine::linker(&engine).map_err(failed)?);
+        let runner = Arc::new(Runner::new(engine, services, limits));
+        let generation = generation::prepare(&runner, &linker, &paths, 1).await?;
+        Ok(Self { runner, current: ArcSwap::from_pointee(generation) })
+    }
+
+    /// Ends the running calls, softly and then hard, and closes the store. Later calls are refused.
+    pub async fn shutdown(&self) {
+        self.runner.shutdown().await;
+        if let Some(store) = self.runner.services.opened().cloned() {
+            // A panic of the writer was logged where it happened.
+            let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! [`Provider`] by calls into the component.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use wasmtime::Store;
+use wasmtime::component::{Instance, Resource};
+
+use super::bindings::virtual_kubelet::provider::types;
+use super::call::{Class, Request};
+use super::convert::{self, all};
+use super::generation::Generation;
+use super::imports::log_sink::Sink;
+use super::state::State;
+use super::{Limits, Plugin};
+use crate::provider::{
+    Address, Amount, Batch, Call, Capabilities, Code, Condition, Deletion, DesiredPod, Error, Identity, LogOptions, LogSink, NodeDetails,
+    ObservedPod, PodRef, Provider, Usage,
+};
+
+/// Longest cursor, in bytes: the host keeps it.
+const CURSOR: usize = 64 << 10;
+
+/// What a guest's function returns: wasmtime's error, or else the guest's own answer.
+type Answer<R> = wasmtime::Result<Result<R, types::Error>>;
+
+/// Calls a function of a capability: `guest!(generation.node, call_ping())`.
+macro_rules! guest {
+    ($indices:expr, $function:ident($($argument:expr),*)) => {
+        async |store: &mut Store<State>, instance: &Instance| {
+            $indices.load(&mut *store, instance)?.$function(store, $($argument),*).await
+        }
+    };
+}
+
+impl Plugin {
+    async fn call<R, F>(&self, generation: &Generation, request: Request, guest: F) -> Result<R, Error>
+    where
+        F: AsyncFnOnce(&mut Store<State>, &Instance) -> Answer<R>,
+    {
+        self.runner.run(&generation.pre, generation.number, request, guest).await.result?.map_err(Error::from)
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.runner.services.limits
+    }
+
+    /// A look: changes nothing and is asked to end by nobody but its deadline.
+    fn look(&self, operation: &'static str, pod: Option<&PodRef>) -> Request {
+        Request {
+            operation,
+            class: Class::Poll,
+            deadline: Some(self.limits().deadline),
+            cpu: Some(self.limits().cpu_budget),
+            mutates: false,
+            pod: pod.cloned(),
+            call: Call::uncancelled(),
+            reader: None,
+        }
+    }
+
+    /// Gathers pages. The last page has no next; one that names itself as the next would never end.
+    async fn pages<T, P, F>(&self, mut page: F) -> Result<Vec<T>, Error>
+    where
+        F: FnMut(Option<String>) -> P,
+        P: Future<Output = Result<(Vec<T>, Option<String>), Error>>,
+    {
+        let mut gathered = Vec::new();
+        let mut after = None;
+        for _ in 0..self.limits().pages {
+            let (items, next) = page(after.clone()).await?;
+            gathered.extend(items);
+            if next.is_none() {
+                return Ok(gathered);
+            }
+            if next == after {
+                break;
+            }
+            after = next;
+        }
+        // Half a list would look like the other half's end.
+        Err(Error::new(Code::Internal, "PagesDoNotEnd", "the plugin's list does not come to an end"))
+    }
+}
+
+fn missing(capability: &str) -> Error {
+    Error::new(Code::Unimplemented, "NotImplemented", format!("the plugin has no {capability}"))
+}
+
+#[async_trait]
+impl Provider for Plugin {
+    fn identity(&self) -> Identity {
+        self.current.load().identity.clone()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let generation = self.current.load();
+        Capabilities {
+            changes: generation.exports.changes.is_some(),
+            container_logs: generation.exports.container_logs.is_some(),
+            stats: generation.exports.stats.is_some(),
+            resolves_late: generation.resolves_late,
+        }
+    }
+
+    async fn node_details(&self) -> Result<NodeDetails, Error> {
+        let g = &*self.current.load_full();
+        self.call(g, self.look("node-details", None), guest!(g.exports.node, call_node_details())).await.map(NodeDetails::from)
+    }
+
+    async fn capacity(&self) -> Result<Vec<Amount>, Error> {
+        let g = &*self.current.load_full();
+        self.call(g, self.look("capacity", None), guest!(g.exports.node, call_capacity())).await.map(all)
+    }
+
+    async fn node_conditions(&self) -> Result<Vec<Condition>, Error> {
+        let g = &*self.current.load_full();
+        self.call(g, self.look("node-conditions", None), guest!(g.exports.node, call_node_conditions())).await.map(all)
+    }
+
+    async fn node_addresses(&self) -> Result<Option<Vec<Address>>, Error> {
+        let g = &*self.current.load_full();
+        let addresses = self.call(g, self.look("node-addresses", None), guest!(g.exports.node, call_node_addresses())).await?;
+        Ok(addresses.map(all))
+    }
+
+    async fn node_daemon_endpoints(&self) -> Result<Option<u16>, Error> {
+        let g = &*self.current.load_full();
+        self.call(g, self.look("node-daemon-endpoints", None), guest!(g.exports.node, call_node_daemon_endpoints())).await
+    }
+
+    async fn operating_system(&self) -> Result<String, Error> {
+        let g = &*self.current.load_full();
+        self.call(g, self.look("operating-system", None), guest!(g.exports.node, call_operating_system())).await
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        let g = &*self.current.load_full();
+        self.call(g, self.look("ping", None), guest!(g.exports.node, call_ping())).await
+    }
+
+    async fn stop(&self) -> Result<(), Error> {
+        let g = &*self.current.load_full();
+        let request = Request { mutates: true, ..self.look("stop", None) };
+        self.call(g, request, guest!(g.exports.node, call_stop())).await
+    }
+
+    async fn create_pod(&self, call: Call, pod: DesiredPod) -> Result<Option<ObservedPod>, Error> {
+        let g = &*self.current.load_full();
+        let look = self.look("create-pod", Some(&pod.id));
+        let request = Request { class: Class::Create, deadline: Some(self.limits().create_deadline), mutates: true, call, ..look };
+        let pod = types::DesiredPod::from(pod);
+        let created = self.call(g, request, guest!(g.exports.pods, call_create_pod(&pod))).await?;
+        Ok(created.map(ObservedPod::from))
+    }
+
+    async fn update_pod(&self, call: Call, pod: DesiredPod) -> Result<(), Error> {
+        let g = &*self.current.load_full();
+        let request = Request { class: Class::Create, mutates: true, call, ..self.look("update-pod", Some(&pod.id)) };
+        let pod = types::DesiredPod::from(pod);
+        self.call(g, request, guest!(g.exports.pods, call_update_pod(&pod))).await
+    }
+
+    async fn delete_pod(&self, call: Call, id: &PodRef, pod: Option<DesiredPod>, grace: Option<Duration>) -> Result<Deletion, Error> {
+        let g = &*self.current.load_full();
+        let request = Request { class: Class::Delete, mutates: true, call, ..self.look("delete-pod", Some(id)) };
+        let id = types::PodRef::from(id.clone());
+        let pod = pod.map(types::DesiredPod::from);
+        // Rounded up: a grace of half a second is not a kill.
+        let grace = grace.map(|grace| u32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(u32::MAX));
+        self.call(g, request, guest!(g.exports.pods, call_delete_pod(&id, pod.as_ref(), grace))).await.map(Deletion::from)
+    }
+
+    async fn get_pod(&self, id: &PodRef) -> Result<Option<ObservedPod>, Error> {
+        let g = &*self.current.load_full();
+        let request = self.look("get-pod", Some(id));
+        let id = types::PodRef::from(id.clone());
+        let pod = self.call(g, request, guest!(g.exports.pods, call_get_pod(&id))).await?;
+        Ok(pod.map(ObservedPod::from))
+    }
+
+    async fn get_pod_status(&self, id: &PodRef) -> Result<Option<String>, Error> {
+        let g = &*self.current.load_full();
+        let request = self.look("get-pod-status", Some(id));
+        let id = types::PodRef::from(id.clone());
+        self.call(g, request, guest!(g.exports.pods, call_get_pod_status(&id))).await
+    }
+
+    async fn get_pods(&self) -> Result<Vec<ObservedPod>, Error> {
+        // One generation for all pages: another one need not understand the place where a page ended.
+        let g = &*self.current.load_full();
+        self.pages(async |after: Option<String>| {
+            let page = self.call(g, self.look("get-pods", None), guest!(g.exports.pods, call_get_pods(after.as_deref()))).await?;
+            Ok(convert::pods_page(page))
+        })
+        .await
+    }
+
+    async fn next_changes(&self, call: Call, cursor: Option<String>, wait: Duration) -> Result<Batch, Error> {
+        let g = &*self.current.load_full();
+        let changes = g.exports.changes.as_ref().ok_or_else(|| missing("changes"))?;
+        let deadline = Some(wait.saturating_add(self.limits().changes_slack));
+        let request = Request { class: Class::Changes, deadline, call, ..self.look("changes.next", None) };
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        let batch = self.call(g, request, guest!(changes, call_next(cursor.as_deref(), wait_ms))).await.map(Batch::from)?;
+        match &batch.cursor {
+            Some(cursor) if cursor.len() > CURSOR => {
+                Err(Error::new(Code::Internal, "CursorTooLong", format!("the plugin's cursor has more than {CURSOR} bytes")))
+            }
+            _ => Ok(batch),
+        }
+    }
+
+    async fn get_container_logs(
+        &self,
+        call: Call,
+        id: &PodRef,
+        container: &str,
+        options: LogOptions,
+        sink: LogSink,
+    ) -> Result<(), Error> {
+        let g = &*self.current.load_full();
+        let logs = g.exports.container_logs.as_ref().ok_or_else(|| missing("container-logs"))?;
+        let request = Request {
+            class: Class::Session,
+            deadline: None,
+            cpu: None,
+            call,
+            reader: Some(sink.clone()),
+            ..self.look("get-container-logs", Some(id))
+        };
+        let id = types::PodRef::from(id.clone());
+        let container = container.to_owned();
+        self.call(g, request, async move |store: &mut Store<State>, instance: &Instance| {
+            let sink: Resource<Sink> = store.data_mut().table.push(Sink(sink))?;
+            logs.load(&mut *store, instance)?.call_get_container_logs(store, &id, &container, options.into(), sink).await
+        })
+        .await
+    }
+
+    async fn get_stats_summary(&self) -> Result<Vec<Usage>, Error> {
+        let g = &*self.current.load_full();
+        let stats = g.exports.stats.as_ref().ok_or_else(|| missing("stats"))?;
+        self.pages(async |after: Option<String>| {
+            let page = self.call(g, self.look("get-stats-summary", None), guest!(stats, call_get_stats_summary(after.as_deref()))).await?;
+            Ok(convert::usage_page(page))
+        })
+        .await
+    }
+}
