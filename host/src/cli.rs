@@ -103,10 +103,13 @@ pub struct Run {
     /// Wait for another host's lease on this node to end, instead of refusing to start
     #[arg(long, help_heading = "Node")]
     take_over: bool,
-    /// What must outlive the host: its identity, the provider's store, compiled plugins
+    /// What must outlive the host: its identity and the provider's store
     /// [default: /var/lib/vk-host/NODENAME as root, else $XDG_STATE_HOME/vk-host/NODENAME]
     #[arg(long, value_name = "DIR", help_heading = "Node")]
     state_dir: Option<PathBuf>,
+    /// Compiled plugins; may be shared by hosts of one user [default: compiled in --state-dir]
+    #[arg(long, value_name = "DIR", help_heading = "Node")]
+    cache_dir: Option<PathBuf>,
 
     /// Address that the kubelet API listens on
     #[arg(long, value_name = "IP", default_value = "0.0.0.0", help_heading = "Kubelet API")]
@@ -201,6 +204,7 @@ impl Run {
             not_ready_after,
             take_over,
             state_dir,
+            cache_dir,
             address,
             port,
             client_ca_file,
@@ -211,6 +215,7 @@ impl Run {
         } = self;
         let plugin = plugin.unwrap_or_else(|| plugin_dir.join(format!("{}.wasm", provider.unwrap_or_default())));
         let serving = tls_cert_file.zip(tls_private_key_file).map(|(certificate, key)| Serving::Files { certificate, key });
+        let state_dir = state_dir.unwrap_or_else(|| default_state_dir(&nodename));
         Ok(host::Config {
             plugin,
             provider_config,
@@ -219,7 +224,8 @@ impl Run {
             cluster_domain,
             cluster_dns: cluster_dns.iter().map(ToString::to_string).collect(),
             cluster_id,
-            state_dir: state_dir.unwrap_or_else(|| default_state_dir(&nodename)),
+            cache_dir: cache_dir.unwrap_or_else(|| state_dir.join("compiled")),
+            state_dir,
             node_name: nodename,
             operating_system: os,
             taint,

@@ -51,6 +51,7 @@ pub struct Config {
     pub not_ready_after: Option<Duration>,
     pub take_over: bool,
     pub state_dir: PathBuf,
+    pub cache_dir: PathBuf,
     pub listen: SocketAddr,
     pub client_ca: Option<PathBuf>,
     pub serving: Option<Serving>,
@@ -176,7 +177,7 @@ impl Config {
             file: self.plugin.clone(),
             provider_config: self.provider_config.clone(),
             state_dir: self.state_dir.clone(),
-            cache_dir: self.state_dir.join("compiled"),
+            cache_dir: self.cache_dir.clone(),
             node: plugin::NodeInfo {
                 name: self.node_name.clone(),
                 cluster_id: cluster_id.to_string(),

@@ -1,0 +1,225 @@
+//! What a test asks of a cluster: clients, namespaces, pods on a certain node, and waiting until something is so.
+
+use std::fmt::Debug;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod};
+use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use crate::control_plane::ControlPlane;
+use crate::host::{Host, HostConfig};
+
+/// How long a test waits for what should happen soon. Generous: these machines are noisy, and a test that passes does not wait.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A client as the kubeconfig says.
+pub async fn client(kubeconfig: &Path) -> Result<Client> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
+/// Waits until `look` gives something, for at most [`PATIENCE`]; an error of `look` is not the end.
+pub async fn eventually<T, F: Future<Output = Result<Option<T>>>>(what: &str, look: impl FnMut() -> F) -> Result<T> {
+    within(PATIENCE, what, look).await
+}
+
+/// As [`eventually`], with a limit of one's own.
+pub async fn within<T, F: Future<Output = Result<Option<T>>>>(limit: Duration, what: &str, mut look: impl FnMut() -> F) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        let last = look().await;
+        match last {
+            Ok(Some(found)) => return Ok(found),
+            last if began.elapsed() > limit => {
+                bail!("waited {limit:?} in vain: {what}{}", last.err().map(|e| format!(" (last error: {e:#})")).unwrap_or_default())
+            }
+            _ => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
+}
+
+/// One test's own corner of the shared cluster: a host with its node, and a namespace.
+pub struct Corner {
+    /// The shared control plane.
+    pub control_plane: &'static ControlPlane,
+    /// As cluster admin.
+    pub client: Client,
+    /// The host under test.
+    pub host: Host,
+    /// The test's namespace.
+    pub namespace: String,
+}
+
+/// The control plane that all tests of this process share.
+pub fn shared_control_plane() -> Result<&'static ControlPlane> {
+    ControlPlane::shared(&crate::host::target().join("control-plane"))
+}
+
+/// A name that no other test has.
+pub fn unique(prefix: &str) -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("{prefix}-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Corner {
+    /// A corner with a mock node that is Ready.
+    pub async fn new(name: &str) -> Result<Self> {
+        Self::with(name, |config| config).await
+    }
+
+    /// As [`new`](Self::new), with another configuration of the host.
+    pub async fn with(name: &str, configure: impl FnOnce(HostConfig) -> HostConfig) -> Result<Self> {
+        let control_plane = shared_control_plane()?;
+        let client = client(control_plane.admin_kubeconfig()).await?;
+        let name = unique(name);
+        let namespace = create_namespace(&client, &name).await?;
+        let host = configure(HostConfig::mock(control_plane, &name)?).start()?;
+        let corner = Self { control_plane, client, host, namespace };
+        corner.node_ready().await?;
+        Ok(corner)
+    }
+
+    /// Waits until the node is Ready, by this process of the host or an earlier one.
+    pub async fn node_ready(&self) -> Result<Node> {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        eventually("the node is Ready", || async {
+            let node = nodes.get(self.host.node()).await?;
+            Ok((condition(&node, "Ready") == Some("True".into())).then_some(node))
+        })
+        .await
+    }
+
+    /// Pods of the test's namespace.
+    pub fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// A pod bound to the test's node, whatever the scheduler thinks.
+    pub fn pod(&self, name: &str, annotations: Value) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": self.namespace, "annotations": mock(annotations)},
+            "spec": {
+                "nodeName": self.host.node(),
+                "containers": [{"name": "main", "image": "mock"}],
+                "tolerations": [{"operator": "Exists"}],
+            },
+        })
+    }
+
+    /// Creates it.
+    pub async fn create(&self, pod: Value) -> Result<Pod> {
+        Ok(self.pods().create(&PostParams::default(), &serde_json::from_value(pod)?).await?)
+    }
+
+    /// Waits until the pod is as `is` says, and returns it.
+    pub async fn until(&self, name: &str, what: &str, is: impl Fn(&Pod) -> bool) -> Result<Pod> {
+        let pods = self.pods();
+        let mut last = None;
+        let result = eventually(&format!("pod {name} {what}"), || async {
+            let pod = pods.get(name).await?;
+            Ok(is(&pod).then_some(pod))
+        })
+        .await;
+        if result.is_err() {
+            last = pods.get_opt(name).await?.and_then(|pod| pod.status);
+        }
+        result.with_context(|| format!("its status is {}", show(&last)))
+    }
+
+    /// Waits until the pod is Running and Ready.
+    pub async fn running(&self, name: &str) -> Result<Pod> {
+        self.until(name, "is Running and Ready", |pod| phase(pod) == "Running" && pod_condition(pod, "Ready") == Some("True".into())).await
+    }
+
+    /// Waits until the pod is in a phase.
+    pub async fn in_phase(&self, name: &str, wanted: &str) -> Result<Pod> {
+        self.until(name, &format!("is {wanted}"), |pod| phase(pod) == wanted).await
+    }
+
+    /// Waits until the API server does not have the pod any more.
+    pub async fn gone(&self, name: &str) -> Result<()> {
+        let pods = self.pods();
+        eventually(&format!("pod {name} is gone"), || async { Ok(pods.get_opt(name).await?.is_none().then_some(())) }).await
+    }
+
+    /// Deletes the pod with this grace.
+    pub async fn delete(&self, name: &str, grace: Option<u32>) -> Result<()> {
+        let params = DeleteParams { grace_period_seconds: grace, ..DeleteParams::default() };
+        self.pods().delete(name, &params).await?;
+        Ok(())
+    }
+
+    /// The log of the pod's first container, through the API server and the node.
+    pub async fn log(&self, name: &str) -> Result<String> {
+        Ok(self.pods().logs(name, &LogParams::default()).await?)
+    }
+
+    /// Waits for an event with this reason on an object of this name in this namespace.
+    pub async fn event(&self, object: &str, reason: &str) -> Result<Event> {
+        event(&self.client, &self.namespace, object, reason).await
+    }
+
+    /// Pods of the test's namespace that satisfy `is`.
+    pub async fn count(&self, is: impl Fn(&Pod) -> bool) -> Result<usize> {
+        Ok(self.pods().list(&ListParams::default()).await?.items.iter().filter(|pod| is(pod)).count())
+    }
+}
+
+/// Makes a namespace whose default service account is there.
+pub async fn create_namespace(client: &Client, name: &str) -> Result<String> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    namespaces.create(&PostParams::default(), &serde_json::from_value(json!({"metadata": {"name": name}}))?).await?;
+    let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> = Api::namespaced(client.clone(), name);
+    eventually("the default service account exists", || async { Ok(accounts.get_opt("default").await?) }).await?;
+    Ok(name.to_string())
+}
+
+/// Waits for an event with this reason on an object of this name.
+pub async fn event(client: &Client, namespace: &str, object: &str, reason: &str) -> Result<Event> {
+    let events: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let params = ListParams::default().fields(&format!("involvedObject.name={object},reason={reason}"));
+    eventually(&format!("event {reason} on {object}"), || async { Ok(events.list(&params).await?.items.into_iter().next()) }).await
+}
+
+/// Annotations of the mock, with their prefix.
+pub fn mock(annotations: Value) -> Value {
+    let map = annotations.as_object().cloned().unwrap_or_default();
+    map.into_iter().map(|(name, value)| (format!("mock.virtual-kubelet.io/{name}"), value)).collect::<serde_json::Map<_, _>>().into()
+}
+
+/// The pod's phase.
+pub fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+}
+
+/// The status of one of the pod's conditions.
+pub fn pod_condition(pod: &Pod, kind: &str) -> Option<String> {
+    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind).map(|condition| condition.status.clone())
+}
+
+/// The status of one of the node's conditions.
+pub fn condition(node: &Node, kind: &str) -> Option<String> {
+    node.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind).map(|condition| condition.status.clone())
+}
+
+/// The reason that the pod's first container waits for.
+pub fn waiting_reason(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
+    status.state.as_ref()?.waiting.as_ref()?.reason.clone()
+}
+
+/// JSON for messages.
+fn show(value: &impl Debug) -> String {
+    format!("{value:?}")
+}
