@@ -281,7 +281,10 @@ fn failed(error: &wasmtime::Error, operation: &str) -> Error {
         match trap {
             // A deep recursion of a Rust guest ends below its stack, which is at the start of its memory.
             Trap::StackOverflow => (Code::Internal, "PluginTrapped", "used up its stack".into()),
-            trap => (Code::Internal, "PluginTrapped", format!("trapped: {trap}").into()),
+            trap => {
+                let trap = trap.to_string();
+                (Code::Internal, "PluginTrapped", format!("trapped: {}", trap.strip_prefix("wasm trap: ").unwrap_or(&trap)).into())
+            }
         }
     } else {
         (Code::Internal, "PluginTrapped", format!("broke the contract: {}", error.root_cause()).into())

@@ -114,6 +114,9 @@ impl Stream {
         } else if before <= OUTPUT {
             tracing::warn!(target: "plugin", %plugin, call, pod, stream, "more than {OUTPUT} bytes; the rest of this call is left out");
         }
+        if text.is_empty() {
+            return;
+        }
         if lines.tail.len() == TAIL {
             lines.tail.pop_front();
         }
