@@ -1,5 +1,7 @@
 //! The WebAssembly half with a real plugin, the mock: what a call may cost, how it is ended, and what that says of its effect.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "clippy does not take the helpers of tests for tests")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +26,14 @@ fn mock() -> PathBuf {
 }
 
 fn limits() -> Limits {
-    Limits { deadline: DEADLINE, create_deadline: DEADLINE, cancel_grace: GRACE, cpu_budget: CPU, guest_memory: 32 << 20, ..Limits::default() }
+    Limits {
+        deadline: DEADLINE,
+        create_deadline: DEADLINE,
+        cancel_grace: GRACE,
+        cpu_budget: CPU,
+        guest_memory: 32 << 20,
+        ..Limits::default()
+    }
 }
 
 struct Place {
@@ -45,7 +54,12 @@ impl Place {
             provider_config: Some(provider_config),
             state_dir: self.directory.path().join("state"),
             cache_dir: self.directory.path().join("cache"),
-            node: NodeInfo { name: "node-1".into(), cluster_id: "test".into(), internal_ip: "10.0.0.1".into(), ..NodeInfo::default() },
+            node: NodeInfo {
+                name: "node-1".into(),
+                cluster_id: "test".into(),
+                internal_ip: "10.0.0.1".into(),
+                ..NodeInfo::default()
+            },
             limits: self.limits,
         };
         Plugin::load(config).await.map(Arc::new)
@@ -119,7 +133,8 @@ async fn a_pod_comes_and_goes() {
     let observed = plugin.get_pod(&id).await.unwrap().expect("it is there");
     assert_eq!((observed.id, observed.revision.as_deref()), (id.clone(), Some("r1")));
     assert_eq!(plugin.get_pods().await.unwrap().len(), 1);
-    let deletion = plugin.delete_pod(Call::uncancelled(), &id, Some(pod("p", &[])), Some(Duration::ZERO)).await.unwrap();
+    let deletion =
+        plugin.delete_pod(Call::uncancelled(), &id, Some(pod("p", &[])), Some(Duration::ZERO)).await.unwrap();
     assert!(matches!(deletion, Deletion::Gone | Deletion::Stopping));
     let until = Instant::now() + Duration::from_secs(5);
     while plugin.get_pod(&id).await.unwrap().is_some() {
@@ -220,7 +235,11 @@ async fn creates_that_hang_do_not_keep_a_delete_waiting() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guests_that_spin_do_not_stop_the_others() {
-    let place = Place::new(Limits { cpu_budget: Duration::from_secs(60), create_deadline: Duration::from_secs(60), ..limits() });
+    let place = Place::new(Limits {
+        cpu_budget: Duration::from_secs(60),
+        create_deadline: Duration::from_secs(60),
+        ..limits()
+    });
     let plugin = place.load("").await.unwrap();
     let spinning: Vec<_> = (0..4)
         .map(|n| {
@@ -244,7 +263,9 @@ async fn changes_are_told_when_they_happen() {
     let cursor = first.cursor.expect("where to go on");
     let waiting = {
         let (plugin, cursor) = (Arc::clone(&plugin), cursor.clone());
-        tokio::spawn(async move { plugin.next_changes(Call::uncancelled(), Some(cursor), Duration::from_secs(20)).await })
+        tokio::spawn(
+            async move { plugin.next_changes(Call::uncancelled(), Some(cursor), Duration::from_secs(20)).await },
+        )
     };
     tokio::time::sleep(Duration::from_millis(50)).await;
     let began = Instant::now();
@@ -281,7 +302,9 @@ async fn a_log_comes_whole_and_a_reader_that_leaves_ends_it() {
     let (sink, mut entries) = mpsc::channel(1);
     let reading = {
         let (plugin, id) = (Arc::clone(&plugin), id.clone());
-        tokio::spawn(async move { plugin.get_container_logs(Call::uncancelled(), &id, "main", LogOptions::default(), sink).await })
+        tokio::spawn(async move {
+            plugin.get_container_logs(Call::uncancelled(), &id, "main", LogOptions::default(), sink).await
+        })
     };
     let mut lines = 0;
     while let Some(some) = entries.recv().await {
@@ -291,7 +314,15 @@ async fn a_log_comes_whole_and_a_reader_that_leaves_ends_it() {
     assert!(lines > 50, "{lines} lines");
     let (sink, mut entries) = mpsc::channel(1);
     let following = tokio::spawn(async move {
-        plugin.get_container_logs(Call::uncancelled(), &id, "main", LogOptions { follow: true, ..LogOptions::default() }, sink).await
+        plugin
+            .get_container_logs(
+                Call::uncancelled(),
+                &id,
+                "main",
+                LogOptions { follow: true, ..LogOptions::default() },
+                sink,
+            )
+            .await
     });
     entries.recv().await.expect("a first line");
     let began = Instant::now();

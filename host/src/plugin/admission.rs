@@ -17,7 +17,8 @@ const SERVED: &str = "0.1.0";
 /// Our interfaces that can be imported.
 const IMPORTS: [&str; 8] = ["types", "call", "store", "config", "cluster", "upgrade", "terminal", "log-sink"];
 /// Packages of WASI 0.2 that are linked.
-const WASI: [&str; 7] = ["wasi:io/", "wasi:clocks/", "wasi:random/", "wasi:cli/", "wasi:filesystem/", "wasi:sockets/", "wasi:http/"];
+const WASI: [&str; 7] =
+    ["wasi:io/", "wasi:clocks/", "wasi:random/", "wasi:cli/", "wasi:filesystem/", "wasi:sockets/", "wasi:http/"];
 
 /// A component that imports only what there is and exports what it must: ready to be instantiated.
 pub(super) struct Admitted {
@@ -92,7 +93,11 @@ fn find(engine: &Engine, pre: &InstancePre<State>) -> Result<Exports, LoadError>
         return Err(LoadError::MissingExport(missing));
     }
     if !exported.has("pods") {
-        return Err(if exported.has("containers") { LoadError::ShapeNotServed } else { LoadError::MissingExport("pods") });
+        return Err(if exported.has("containers") {
+            LoadError::ShapeNotServed
+        } else {
+            LoadError::MissingExport("pods")
+        });
     }
     let rest = Rest {
         containers: exported.find("containers", || exports::containers::GuestIndices::new(pre))?,
@@ -101,7 +106,8 @@ fn find(engine: &Engine, pre: &InstancePre<State>) -> Result<Exports, LoadError>
         port_forward: exported.find("port-forward", || exports::port_forward::GuestIndices::new(pre))?,
         volumes: exported.find("volumes", || exports::volumes::GuestIndices::new(pre))?,
         resize: exported.find("resize", || exports::resize::GuestIndices::new(pre))?,
-        ephemeral_containers: exported.find("ephemeral-containers", || exports::ephemeral_containers::GuestIndices::new(pre))?,
+        ephemeral_containers: exported
+            .find("ephemeral-containers", || exports::ephemeral_containers::GuestIndices::new(pre))?,
     };
     Ok(Exports {
         plugin: exports::plugin::GuestIndices::new(pre).map_err(mismatch("plugin"))?,
@@ -127,7 +133,9 @@ impl Exported {
     fn of(engine: &Engine, pre: &InstancePre<State>) -> Result<Self, LoadError> {
         let mut names = HashSet::new();
         for (name, _) in pre.component().component_type().exports(engine) {
-            let Some((interface, version)) = name.strip_prefix(PACKAGE).and_then(|name| name.split_once('@')) else { continue };
+            let Some((interface, version)) = name.strip_prefix(PACKAGE).and_then(|name| name.split_once('@')) else {
+                continue;
+            };
             if !compatible(version) {
                 return Err(contract(name));
             }
@@ -141,7 +149,11 @@ impl Exported {
     }
 
     /// none: not exported. Exported without one of its functions is an error, for the capability would go missing.
-    fn find<T>(&self, interface: &'static str, new: impl FnOnce() -> wasmtime::Result<T>) -> Result<Option<T>, LoadError> {
+    fn find<T>(
+        &self,
+        interface: &'static str,
+        new: impl FnOnce() -> wasmtime::Result<T>,
+    ) -> Result<Option<T>, LoadError> {
         if self.has(interface) { new().map(Some).map_err(mismatch(interface)) } else { Ok(None) }
     }
 }

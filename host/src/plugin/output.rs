@@ -89,7 +89,8 @@ impl Stream {
                 Some((b'\n', text)) => (text, true),
                 _ => (piece, false),
             };
-            let (fits, rest) = text.split_at_checked(OUTPUT_LINE.saturating_sub(lines.line.len())).unwrap_or((text, &[]));
+            let (fits, rest) =
+                text.split_at_checked(OUTPUT_LINE.saturating_sub(lines.line.len())).unwrap_or((text, &[]));
             lines.line.extend_from_slice(fits);
             lines.cut = lines.cut.saturating_add(rest.len());
             if ends {

@@ -42,9 +42,10 @@ async fn refused_text(text: &str) -> LoadError {
 
 /// Exports of the contract's names, with nothing in them.
 fn exporting(names: &[&str]) -> String {
-    let instances = names.iter().enumerate().map(|(n, name)| {
-        format!("(instance $i{n}) (export \"virtual-kubelet:provider/{name}\" (instance $i{n}))")
-    });
+    let instances = names
+        .iter()
+        .enumerate()
+        .map(|(n, name)| format!("(instance $i{n}) (export \"virtual-kubelet:provider/{name}\" (instance $i{n}))"));
     format!("(component {})", instances.collect::<String>())
 }
 
@@ -88,11 +89,9 @@ async fn a_damaged_component_is_told() {
 
 #[tokio::test]
 async fn each_required_export_is_named() {
-    for (there, missing) in [
-        (&[][..], "no plugin,"),
-        (&["plugin@0.1.0"], "no node,"),
-        (&["plugin@0.1.0", "node@0.1.0"], "no pods,"),
-    ] {
+    for (there, missing) in
+        [(&[][..], "no plugin,"), (&["plugin@0.1.0"], "no node,"), (&["plugin@0.1.0", "node@0.1.0"], "no pods,")]
+    {
         let error = refused_text(&exporting(there)).await;
         assert!(error.to_string().contains(missing), "{error}");
     }
@@ -192,7 +191,8 @@ impl Cache {
     }
 
     fn entry(&self) -> PathBuf {
-        let mut entries: Vec<_> = std::fs::read_dir(&self.paths.cache_dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut entries: Vec<_> =
+            std::fs::read_dir(&self.paths.cache_dir).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(entries.len(), 1, "one entry and nothing aside: {entries:?}");
         entries.pop().unwrap()
     }
