@@ -1,5 +1,7 @@
 //! May this component be a plugin? Decided before a line of it runs for real.
 
+use std::collections::HashSet;
+
 use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
 
@@ -15,7 +17,8 @@ const SERVED: &str = "0.1.0";
 /// Our interfaces that can be imported.
 const IMPORTS: [&str; 8] = ["types", "call", "store", "config", "cluster", "upgrade", "terminal", "log-sink"];
 /// Packages of WASI 0.2 that are linked.
-const WASI: [&str; 7] = ["wasi:io/", "wasi:clocks/", "wasi:random/", "wasi:cli/", "wasi:filesystem/", "wasi:sockets/", "wasi:http/"];
+const WASI: [&str; 7] =
+    ["wasi:io/", "wasi:clocks/", "wasi:random/", "wasi:cli/", "wasi:filesystem/", "wasi:sockets/", "wasi:http/"];
 
 /// A component that imports only what there is and exports what it must: ready to be instantiated.
 pub(super) struct Admitted {
@@ -85,41 +88,74 @@ fn contract(found: &str) -> LoadError {
 }
 
 fn find(engine: &Engine, pre: &InstancePre<State>) -> Result<Exports, LoadError> {
-    // A capability that is there under another version is a mistake worth telling: it would go missing without a word.
-    for (name, _) in pre.component().component_type().exports(engine) {
-        if let Some((_, version)) = name.strip_prefix(PACKAGE).and_then(|name| name.split_once('@'))
-            && !compatible(version)
-        {
-            return Err(contract(name));
-        }
+    let exported = Exported::of(engine, pre)?;
+    if let Some(missing) = ["plugin", "node"].into_iter().find(|name| !exported.has(name)) {
+        return Err(LoadError::MissingExport(missing));
     }
-    let missing = |interface| move |_| LoadError::MissingExport(interface);
-    let plugin = exports::plugin::GuestIndices::new(pre).map_err(missing("plugin"))?;
-    let node = exports::node::GuestIndices::new(pre).map_err(missing("node"))?;
+    if !exported.has("pods") {
+        return Err(if exported.has("containers") {
+            LoadError::ShapeNotServed
+        } else {
+            LoadError::MissingExport("pods")
+        });
+    }
     let rest = Rest {
-        containers: exports::containers::GuestIndices::new(pre).ok(),
-        exec: exports::exec::GuestIndices::new(pre).ok(),
-        attach: exports::attach::GuestIndices::new(pre).ok(),
-        port_forward: exports::port_forward::GuestIndices::new(pre).ok(),
-        volumes: exports::volumes::GuestIndices::new(pre).ok(),
-        resize: exports::resize::GuestIndices::new(pre).ok(),
-        ephemeral_containers: exports::ephemeral_containers::GuestIndices::new(pre).ok(),
-    };
-    let pods = match exports::pods::GuestIndices::new(pre) {
-        Ok(pods) => pods,
-        Err(_) if rest.containers.is_some() => return Err(LoadError::ShapeNotServed),
-        Err(_) => return Err(LoadError::MissingExport("pods")),
+        containers: exported.find("containers", || exports::containers::GuestIndices::new(pre))?,
+        exec: exported.find("exec", || exports::exec::GuestIndices::new(pre))?,
+        attach: exported.find("attach", || exports::attach::GuestIndices::new(pre))?,
+        port_forward: exported.find("port-forward", || exports::port_forward::GuestIndices::new(pre))?,
+        volumes: exported.find("volumes", || exports::volumes::GuestIndices::new(pre))?,
+        resize: exported.find("resize", || exports::resize::GuestIndices::new(pre))?,
+        ephemeral_containers: exported
+            .find("ephemeral-containers", || exports::ephemeral_containers::GuestIndices::new(pre))?,
     };
     Ok(Exports {
-        plugin,
-        node,
-        pods,
-        changes: exports::changes::GuestIndices::new(pre).ok(),
-        container_logs: exports::container_logs::GuestIndices::new(pre).ok(),
-        stats: exports::stats::GuestIndices::new(pre).ok(),
+        plugin: exports::plugin::GuestIndices::new(pre).map_err(mismatch("plugin"))?,
+        node: exports::node::GuestIndices::new(pre).map_err(mismatch("node"))?,
+        pods: exports::pods::GuestIndices::new(pre).map_err(mismatch("pods"))?,
+        changes: exported.find("changes", || exports::changes::GuestIndices::new(pre))?,
+        container_logs: exported.find("container-logs", || exports::container_logs::GuestIndices::new(pre))?,
+        stats: exported.find("stats", || exports::stats::GuestIndices::new(pre))?,
         unused: rest.names(),
         rest,
     })
+}
+
+fn mismatch(interface: &'static str) -> impl Fn(wasmtime::Error) -> LoadError {
+    move |error| LoadError::Mismatch { interface, detail: one_line(&error) }
+}
+
+/// Our interfaces that a component exports, without their versions.
+struct Exported(HashSet<String>);
+
+impl Exported {
+    /// A capability that is there under another version is refused: it would go missing without a word.
+    fn of(engine: &Engine, pre: &InstancePre<State>) -> Result<Self, LoadError> {
+        let mut names = HashSet::new();
+        for (name, _) in pre.component().component_type().exports(engine) {
+            let Some((interface, version)) = name.strip_prefix(PACKAGE).and_then(|name| name.split_once('@')) else {
+                continue;
+            };
+            if !compatible(version) {
+                return Err(contract(name));
+            }
+            names.insert(interface.to_owned());
+        }
+        Ok(Self(names))
+    }
+
+    fn has(&self, interface: &str) -> bool {
+        self.0.contains(interface)
+    }
+
+    /// none: not exported. Exported without one of its functions is an error, for the capability would go missing.
+    fn find<T>(
+        &self,
+        interface: &'static str,
+        new: impl FnOnce() -> wasmtime::Result<T>,
+    ) -> Result<Option<T>, LoadError> {
+        if self.has(interface) { new().map(Some).map_err(mismatch(interface)) } else { Ok(None) }
+    }
 }
 
 impl Rest {
@@ -148,7 +184,7 @@ pub(super) fn probe(
     macro_rules! load {
         ($($interface:literal: $indices:expr),* $(,)?) => {
             $(if let Some(indices) = $indices {
-                indices.load(&mut *store, instance).map_err(|e| LoadError::Mismatch { interface: $interface, detail: one_line(&e) })?;
+                indices.load(&mut *store, instance).map_err(mismatch($interface))?;
             })*
         };
     }

@@ -4,7 +4,14 @@
 //! wasmtime-wasi's own bindings, so that pollables are the same type on both sides.
 
 #![allow(missing_docs, unreachable_pub, reason = "generated; wit/ documents every item")]
-#![allow(clippy::all, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "generated")]
+#![allow(
+    clippy::all,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "generated"
+)]
 
 wasmtime::component::bindgen!({
     path: "../wit",

@@ -111,12 +111,23 @@ impl Runner {
 
     /// Runs `guest` on a fresh instance. It gets the instance's store and returns what the guest answered; an error of its
     /// own is one of wasmtime, not the guest's answer.
-    pub(super) async fn run<R, F>(&self, pre: &InstancePre<State>, generation: u64, request: Request, guest: F) -> Ended<R>
+    pub(super) async fn run<R, F>(
+        &self,
+        pre: &InstancePre<State>,
+        generation: u64,
+        request: Request,
+        guest: F,
+    ) -> Ended<R>
     where
         F: AsyncFnOnce(&mut Store<State>, &Instance) -> wasmtime::Result<R>,
     {
         let Request { operation, class, deadline, cpu, mutates, pod, call, reader } = request;
-        let mut wish = Wish { caller: call, host: self.shutdown.1.clone(), deadline: deadline.map(|d| Instant::now() + d), reader };
+        let mut wish = Wish {
+            caller: call,
+            host: self.shutdown.1.clone(),
+            deadline: deadline.map(|d| Instant::now() + d),
+            reader,
+        };
         let _permit = match self.permit(class, &mut wish).await {
             Ok(permit) => permit,
             Err(error) => return Ended { result: Err(error), stderr: String::new() },
@@ -167,7 +178,12 @@ impl Runner {
     }
 
     /// Polls the guest until it ends, asks it to end when somebody wishes it, and drops it when it does not.
-    async fn drive<R>(&self, work: impl Future<Output = wasmtime::Result<R>>, canceller: &Canceller, wish: &mut Wish) -> End<R> {
+    async fn drive<R>(
+        &self,
+        work: impl Future<Output = wasmtime::Result<R>>,
+        canceller: &Canceller,
+        wish: &mut Wish,
+    ) -> End<R> {
         let mut work = pin!(work);
         let why = tokio::select! {
             biased;
@@ -185,7 +201,9 @@ impl Runner {
     /// Refuses new calls, asks the running ones to end and waits until they have, at most for the grace and a little.
     pub(super) async fn shutdown(&self) {
         self.shutdown.0.cancel(Why::Shutdown);
-        let Limits { create_permits, delete_permits, poll_permits, session_permits, changes_permits, cancel_grace, .. } = self.limits;
+        let Limits {
+            create_permits, delete_permits, poll_permits, session_permits, changes_permits, cancel_grace, ..
+        } = self.limits;
         let all = [
             (&self.permits.create, create_permits),
             (&self.permits.delete, delete_permits),
@@ -244,13 +262,19 @@ impl Wish {
 fn never_began(why: Why) -> Error {
     match why {
         Why::Deadline => Error::new(Code::Unavailable, "CallsExhausted", "too many calls of this kind run already"),
-        why => Error::new(Code::Cancelled, "CallCancelled", format!("the call was cancelled before it began ({})", word(why))),
+        why => Error::new(
+            Code::Cancelled,
+            "CallCancelled",
+            format!("the call was cancelled before it began ({})", word(why)),
+        ),
     }
 }
 
 fn dropped(why: Why, operation: &str) -> Error {
     match why {
-        Why::Deadline => Error::new(Code::DeadlineExceeded, "DeadlineExceeded", format!("{operation} did not end in time")),
+        Why::Deadline => {
+            Error::new(Code::DeadlineExceeded, "DeadlineExceeded", format!("{operation} did not end in time"))
+        }
         why => Error::new(Code::Cancelled, "CallCancelled", format!("{operation} was cancelled ({})", word(why))),
     }
 }
@@ -281,7 +305,14 @@ fn failed(error: &wasmtime::Error, operation: &str) -> Error {
         match trap {
             // A deep recursion of a Rust guest ends below its stack, which is at the start of its memory.
             Trap::StackOverflow => (Code::Internal, "PluginTrapped", "used up its stack".into()),
-            trap => (Code::Internal, "PluginTrapped", format!("trapped: {trap}").into()),
+            trap => {
+                let trap = trap.to_string();
+                (
+                    Code::Internal,
+                    "PluginTrapped",
+                    format!("trapped: {}", trap.strip_prefix("wasm trap: ").unwrap_or(&trap)).into(),
+                )
+            }
         }
     } else {
         (Code::Internal, "PluginTrapped", format!("broke the contract: {}", error.root_cause()).into())

@@ -32,9 +32,12 @@ impl ConfigText {
     /// none: no file was given. An error is one sentence.
     pub(super) async fn read(&self) -> Result<Option<Arc<str>>, String> {
         let Some(file) = &self.file else { return Ok(None) };
-        let say = |e: &dyn std::fmt::Display| format!("cannot read the provider's configuration {}: {e}", file.display());
+        let say =
+            |e: &dyn std::fmt::Display| format!("cannot read the provider's configuration {}: {e}", file.display());
         let stamp = std::fs::metadata(file).map(|metadata| Stamp::of(&metadata)).map_err(|e| say(&e))?;
-        if let Some(last) = &*self.last.load() && last.0 == stamp {
+        if let Some(last) = &*self.last.load()
+            && last.0 == stamp
+        {
             return Ok(Some(Arc::clone(&last.1)));
         }
         let (path, limit) = (file.clone(), self.limit);

@@ -8,8 +8,8 @@ use super::bindings::virtual_kubelet::provider as wit;
 use super::bindings::virtual_kubelet::provider::types;
 use super::store;
 use crate::provider::{
-    Address, Amount, Batch, Code, Condition, Deletion, DesiredPod, Effect, EnvVar, Error, Identity, LogEntry, LogOptions, Network,
-    NodeDetails, ObservedPod, PodRef, ResolvedContainer, Scope, Source, Truth, Usage, Why,
+    Address, Amount, Batch, Code, Condition, Deletion, DesiredPod, Effect, EnvVar, Error, Identity, LogEntry,
+    LogOptions, Network, NodeDetails, ObservedPod, PodRef, ResolvedContainer, Scope, Source, Truth, Usage, Why,
 };
 
 /// Longest reason: that of a Kubernetes Event.
@@ -81,7 +81,13 @@ impl From<Network> for types::Network {
 
 impl From<DesiredPod> for types::DesiredPod {
     fn from(DesiredPod { id, revision, manifest, containers, network }: DesiredPod) -> Self {
-        Self { id: id.into(), revision, manifest: manifest.to_string(), containers: all(containers), network: network.into() }
+        Self {
+            id: id.into(),
+            revision,
+            manifest: manifest.to_string(),
+            containers: all(containers),
+            network: network.into(),
+        }
     }
 }
 
@@ -127,7 +133,8 @@ impl From<types::Error> for Error {
     fn from(error: types::Error) -> Self {
         let types::Error { code, reason, mut message, field, retry_after_ms, effect } = error;
         // A reason is an event's reason and a metric's label; a plugin that makes up others must not break either.
-        let proper = !reason.is_empty() && reason.len() <= REASON && reason.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let proper =
+            !reason.is_empty() && reason.len() <= REASON && reason.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if message.len() > MESSAGE {
             message.truncate(message.floor_char_boundary(MESSAGE));
             message.push('…');
@@ -150,13 +157,18 @@ impl From<types::Error> for Error {
 
 impl From<&plugin::Identity> for Identity {
     fn from(identity: &plugin::Identity) -> Self {
-        Self { name: identity.name.clone(), version: identity.version.clone(), settle: Duration::from_millis(identity.settle_ms) }
+        Self {
+            name: identity.name.clone(),
+            version: identity.version.clone(),
+            settle: Duration::from_millis(identity.settle_ms),
+        }
     }
 }
 
 impl From<node::Details> for NodeDetails {
     fn from(details: node::Details) -> Self {
-        let node::Details { architecture, provider_id, runtime_version, os_image, kernel_version, labels, annotations } = details;
+        let node::Details { architecture, provider_id, runtime_version, os_image, kernel_version, labels, annotations } =
+            details;
         Self { architecture, provider_id, runtime_version, os_image, kernel_version, labels, annotations }
     }
 }
@@ -274,7 +286,8 @@ impl From<store::Failure> for wit::store::Failure {
 
 impl From<store::News> for wit::store::News {
     fn from(store::News { revision, changed }: store::News) -> Self {
-        let changed = changed.into_iter().map(|(key, entry)| (key.to_string(), entry.map(wit::store::Entry::from))).collect();
+        let changed =
+            changed.into_iter().map(|(key, entry)| (key.to_string(), entry.map(wit::store::Entry::from))).collect();
         Self { revision, changed }
     }
 }

@@ -37,7 +37,12 @@ impl Egress {
 }
 
 impl WasiHttpHooks for Egress {
-    fn send_request(&mut self, request: http::Request<WasiBody>, _options: Option<RequestOptions>, _done: Exchange) -> Sent {
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        _options: Option<RequestOptions>,
+        _done: Exchange,
+    ) -> Sent {
         let uri = request.uri();
         let target = format!("{}://{}", uri.scheme_str().unwrap_or("?"), uri.authority().map_or("?", |a| a.as_str()));
         if self.0.denied.first(&target) {

@@ -57,7 +57,9 @@ pub enum LoadError {
     #[error("the plugin imports what the host does not have: {}; wit/worlds.wit says what there is", .0.join(", "))]
     UnknownImports(Vec<String>),
     /// Built for another version of the contract.
-    #[error("the plugin was built for {found}, and this host serves virtual-kubelet:provider@{served}: build it with the wit/ of that version")]
+    #[error(
+        "the plugin was built for {found}, and this host serves virtual-kubelet:provider@{served}: build it with the wit/ of that version"
+    )]
     Contract {
         /// The interface as the plugin names it.
         found: String,
@@ -68,7 +70,9 @@ pub enum LoadError {
     #[error("the plugin exports no {0}, which every plugin has to: wit/{0}.wit says how")]
     MissingExport(&'static str),
     /// A backend of single containers.
-    #[error("the plugin exports `containers` and no `pods`: providers of single containers are not served by this version yet")]
+    #[error(
+        "the plugin exports `containers` and no `pods`: providers of single containers are not served by this version yet"
+    )]
     ShapeNotServed,
     /// The right name with the wrong functions or records.
     #[error("the plugin's {interface} is not that of the contract ({detail}): build it with the host's wit/")]
@@ -79,7 +83,9 @@ pub enum LoadError {
         detail: String,
     },
     /// The plugin's name cannot be used.
-    #[error("the plugin calls itself {0:?}: a name has 1 to 63 lower-case letters, digits and `-`, and begins with a letter")]
+    #[error(
+        "the plugin calls itself {0:?}: a name has 1 to 63 lower-case letters, digits and `-`, and begins with a letter"
+    )]
     Name(String),
     /// The plugin's store.
     #[error("cannot open the plugin's store {}: {error}", file.display())]
@@ -95,7 +101,7 @@ pub enum LoadError {
         /// Which of the two.
         function: &'static str,
         /// How it ended.
-        error: Error,
+        error: Box<Error>,
         /// The last lines that the guest wrote to stderr; empty: none.
         stderr: String,
     },

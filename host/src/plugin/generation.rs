@@ -32,8 +32,13 @@ pub(super) async fn prepare(
 ) -> Result<Generation, LoadError> {
     let began = std::time::Instant::now();
     let (loaded, Admitted { pre, exports }) = compile(runner, linker, paths).await?;
-    let mut generation =
-        Generation { number, pre, exports, identity: Identity { name: String::new(), version: String::new(), settle: Duration::ZERO }, resolves_late: false };
+    let mut generation = Generation {
+        number,
+        pre,
+        exports,
+        identity: Identity { name: String::new(), version: String::new(), settle: Duration::ZERO },
+        resolves_late: false,
+    };
     generation.probe(runner).await?;
     let identity = generation.describe(runner).await?;
     open_store(runner, paths, &identity.name).await?;
@@ -47,7 +52,11 @@ pub(super) async fn prepare(
     Ok(generation)
 }
 
-async fn compile(runner: &Arc<Runner>, linker: &Arc<Linker<State>>, paths: &Paths) -> Result<(load::Loaded, Admitted), LoadError> {
+async fn compile(
+    runner: &Arc<Runner>,
+    linker: &Arc<Linker<State>>,
+    paths: &Paths,
+) -> Result<(load::Loaded, Admitted), LoadError> {
     let (runner, linker, paths) = (Arc::clone(runner), Arc::clone(linker), paths.clone());
     let work = move || {
         let loaded = load::load(&runner.engine, &paths.file, runner.services.limits.plugin_file, &paths.cache_dir)?;
@@ -64,7 +73,9 @@ async fn open_store(runner: &Runner, paths: &Paths, name: &str) -> Result<(), Lo
     let file = paths.store_dir.join(format!("{name}.redb"));
     let bounds = runner.services.limits.store;
     let path = file.clone();
-    let opened = tokio::task::spawn_blocking(move || Store::open(&path, bounds)).await.map_err(|e| LoadError::Engine(e.to_string()))?;
+    let opened = tokio::task::spawn_blocking(move || Store::open(&path, bounds))
+        .await
+        .map_err(|e| LoadError::Engine(e.to_string()))?;
     runner.services.open(name, opened.map_err(|error| LoadError::Store { file, error })?);
     Ok(())
 }
@@ -91,7 +102,7 @@ fn request(operation: &'static str, limits: &super::Limits) -> Request {
 
 fn ended<R>(function: &'static str, ended: Ended<R>) -> Result<R, LoadError> {
     let Ended { result, stderr } = ended;
-    result.map_err(|error| LoadError::Call { function, error, stderr })
+    result.map_err(|error| LoadError::Call { function, error: Box::new(error), stderr })
 }
 
 impl Generation {
@@ -99,9 +110,14 @@ impl Generation {
     async fn probe(&self, runner: &Runner) -> Result<(), LoadError> {
         let exports = &self.exports;
         let probed = runner
-            .run(&self.pre, self.number, request("start", &runner.services.limits), async |store: &mut wasmtime::Store<State>, instance: &wasmtime::component::Instance| {
-                Ok(admission::probe(exports, store, instance))
-            })
+            .run(
+                &self.pre,
+                self.number,
+                request("start", &runner.services.limits),
+                async |store: &mut wasmtime::Store<State>, instance: &wasmtime::component::Instance| {
+                    Ok(admission::probe(exports, store, instance))
+                },
+            )
             .await;
         ended("start", probed)?
     }
@@ -109,9 +125,14 @@ impl Generation {
     async fn describe(&self, runner: &Runner) -> Result<wit::Identity, LoadError> {
         let plugin = &self.exports.plugin;
         let described = runner
-            .run(&self.pre, self.number, request("describe", &runner.services.limits), async |store: &mut wasmtime::Store<State>, instance: &wasmtime::component::Instance| {
-                plugin.load(&mut *store, instance)?.call_describe(store).await
-            })
+            .run(
+                &self.pre,
+                self.number,
+                request("describe", &runner.services.limits),
+                async |store: &mut wasmtime::Store<State>, instance: &wasmtime::component::Instance| {
+                    plugin.load(&mut *store, instance)?.call_describe(store).await
+                },
+            )
             .await;
         let identity = ended("describe", described)?;
         if proper(&identity.name) { Ok(identity) } else { Err(LoadError::Name(identity.name)) }
@@ -120,9 +141,14 @@ impl Generation {
     async fn configure(&self, runner: &Runner) -> Result<wit::Settings, LoadError> {
         let plugin = &self.exports.plugin;
         let configured = runner
-            .run(&self.pre, self.number, request("configure", &runner.services.limits), async |store: &mut wasmtime::Store<State>, instance: &wasmtime::component::Instance| {
-                plugin.load(&mut *store, instance)?.call_configure(store).await
-            })
+            .run(
+                &self.pre,
+                self.number,
+                request("configure", &runner.services.limits),
+                async |store: &mut wasmtime::Store<State>, instance: &wasmtime::component::Instance| {
+                    plugin.load(&mut *store, instance)?.call_configure(store).await
+                },
+            )
             .await;
         let settings = ended("configure", configured)?
             .map_err(|mistakes| LoadError::Mistakes(mistakes.into_iter().map(Error::from).collect()))?;
@@ -130,7 +156,8 @@ impl Generation {
         if settings.wants.is_empty() {
             return Ok(settings);
         }
-        let wants = settings.wants.into_iter().map(|want| Want { access: want.access, target: want.target, why: want.why });
+        let wants =
+            settings.wants.into_iter().map(|want| Want { access: want.access, target: want.target, why: want.why });
         Err(LoadError::NotGranted(wants.collect()))
     }
 }

@@ -91,7 +91,10 @@ fn from_cache(engine: &Engine, entry: &Path) -> Option<Component> {
     };
     // SAFETY: `deserialize` runs what it is given as machine code. `trusted` gives only files that belong to this user, that
     // nobody else can write, and whose digest says that they are as `to_cache` left them; so the code is our own compiler's.
-    #[expect(unsafe_code, reason = "compiled code can only be taken over unchecked; the file's owner, mode and digest are checked")]
+    #[expect(
+        unsafe_code,
+        reason = "compiled code can only be taken over unchecked; the file's owner, mode and digest are checked"
+    )]
     let component = unsafe { Component::deserialize(engine, code) };
     component.map_err(|error| tracing::warn!(file = %entry.display(), error = %one_line(&error), "the compiled plugin is not used")).ok()
 }

@@ -89,7 +89,8 @@ impl Stream {
                 Some((b'\n', text)) => (text, true),
                 _ => (piece, false),
             };
-            let (fits, rest) = text.split_at_checked(OUTPUT_LINE.saturating_sub(lines.line.len())).unwrap_or((text, &[]));
+            let (fits, rest) =
+                text.split_at_checked(OUTPUT_LINE.saturating_sub(lines.line.len())).unwrap_or((text, &[]));
             lines.line.extend_from_slice(fits);
             lines.cut = lines.cut.saturating_add(rest.len());
             if ends {
@@ -113,6 +114,9 @@ impl Stream {
             tracing::info!(target: "plugin", %plugin, call, pod, stream, "{text}");
         } else if before <= OUTPUT {
             tracing::warn!(target: "plugin", %plugin, call, pod, stream, "more than {OUTPUT} bytes; the rest of this call is left out");
+        }
+        if text.is_empty() {
+            return;
         }
         if lines.tail.len() == TAIL {
             lines.tail.pop_front();

@@ -14,8 +14,8 @@ use super::imports::log_sink::Sink;
 use super::state::State;
 use super::{Limits, Plugin};
 use crate::provider::{
-    Address, Amount, Batch, Call, Capabilities, Code, Condition, Deletion, DesiredPod, Error, Identity, LogOptions, LogSink, NodeDetails,
-    ObservedPod, PodRef, Provider, Usage,
+    Address, Amount, Batch, Call, Capabilities, Code, Condition, Deletion, DesiredPod, Error, Identity, LogOptions,
+    LogSink, NodeDetails, ObservedPod, PodRef, Provider, Usage,
 };
 
 /// Longest cursor, in bytes: the host keeps it.
@@ -105,7 +105,9 @@ impl Provider for Plugin {
 
     async fn node_details(&self) -> Result<NodeDetails, Error> {
         let g = &*self.current.load_full();
-        self.call(g, self.look("node-details", None), guest!(g.exports.node, call_node_details())).await.map(NodeDetails::from)
+        self.call(g, self.look("node-details", None), guest!(g.exports.node, call_node_details()))
+            .await
+            .map(NodeDetails::from)
     }
 
     async fn capacity(&self) -> Result<Vec<Amount>, Error> {
@@ -120,13 +122,15 @@ impl Provider for Plugin {
 
     async fn node_addresses(&self) -> Result<Option<Vec<Address>>, Error> {
         let g = &*self.current.load_full();
-        let addresses = self.call(g, self.look("node-addresses", None), guest!(g.exports.node, call_node_addresses())).await?;
+        let addresses =
+            self.call(g, self.look("node-addresses", None), guest!(g.exports.node, call_node_addresses())).await?;
         Ok(addresses.map(all))
     }
 
     async fn node_daemon_endpoints(&self) -> Result<Option<u16>, Error> {
         let g = &*self.current.load_full();
-        self.call(g, self.look("node-daemon-endpoints", None), guest!(g.exports.node, call_node_daemon_endpoints())).await
+        self.call(g, self.look("node-daemon-endpoints", None), guest!(g.exports.node, call_node_daemon_endpoints()))
+            .await
     }
 
     async fn operating_system(&self) -> Result<String, Error> {
@@ -148,7 +152,13 @@ impl Provider for Plugin {
     async fn create_pod(&self, call: Call, pod: DesiredPod) -> Result<Option<ObservedPod>, Error> {
         let g = &*self.current.load_full();
         let look = self.look("create-pod", Some(&pod.id));
-        let request = Request { class: Class::Create, deadline: Some(self.limits().create_deadline), mutates: true, call, ..look };
+        let request = Request {
+            class: Class::Create,
+            deadline: Some(self.limits().create_deadline),
+            mutates: true,
+            call,
+            ..look
+        };
         let pod = types::DesiredPod::from(pod);
         let created = self.call(g, request, guest!(g.exports.pods, call_create_pod(&pod))).await?;
         Ok(created.map(ObservedPod::from))
@@ -161,14 +171,22 @@ impl Provider for Plugin {
         self.call(g, request, guest!(g.exports.pods, call_update_pod(&pod))).await
     }
 
-    async fn delete_pod(&self, call: Call, id: &PodRef, pod: Option<DesiredPod>, grace: Option<Duration>) -> Result<Deletion, Error> {
+    async fn delete_pod(
+        &self,
+        call: Call,
+        id: &PodRef,
+        pod: Option<DesiredPod>,
+        grace: Option<Duration>,
+    ) -> Result<Deletion, Error> {
         let g = &*self.current.load_full();
         let request = Request { class: Class::Delete, mutates: true, call, ..self.look("delete-pod", Some(id)) };
         let id = types::PodRef::from(id.clone());
         let pod = pod.map(types::DesiredPod::from);
         // Rounded up: a grace of half a second is not a kill.
         let grace = grace.map(|grace| u32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(u32::MAX));
-        self.call(g, request, guest!(g.exports.pods, call_delete_pod(&id, pod.as_ref(), grace))).await.map(Deletion::from)
+        self.call(g, request, guest!(g.exports.pods, call_delete_pod(&id, pod.as_ref(), grace)))
+            .await
+            .map(Deletion::from)
     }
 
     async fn get_pod(&self, id: &PodRef) -> Result<Option<ObservedPod>, Error> {
@@ -190,7 +208,9 @@ impl Provider for Plugin {
         // One generation for all pages: another one need not understand the place where a page ended.
         let g = &*self.current.load_full();
         self.pages(async |after: Option<String>| {
-            let page = self.call(g, self.look("get-pods", None), guest!(g.exports.pods, call_get_pods(after.as_deref()))).await?;
+            let page = self
+                .call(g, self.look("get-pods", None), guest!(g.exports.pods, call_get_pods(after.as_deref())))
+                .await?;
             Ok(convert::pods_page(page))
         })
         .await
@@ -202,11 +222,14 @@ impl Provider for Plugin {
         let deadline = Some(wait.saturating_add(self.limits().changes_slack));
         let request = Request { class: Class::Changes, deadline, call, ..self.look("changes.next", None) };
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
-        let batch = self.call(g, request, guest!(changes, call_next(cursor.as_deref(), wait_ms))).await.map(Batch::from)?;
+        let batch =
+            self.call(g, request, guest!(changes, call_next(cursor.as_deref(), wait_ms))).await.map(Batch::from)?;
         match &batch.cursor {
-            Some(cursor) if cursor.len() > CURSOR => {
-                Err(Error::new(Code::Internal, "CursorTooLong", format!("the plugin's cursor has more than {CURSOR} bytes")))
-            }
+            Some(cursor) if cursor.len() > CURSOR => Err(Error::new(
+                Code::Internal,
+                "CursorTooLong",
+                format!("the plugin's cursor has more than {CURSOR} bytes"),
+            )),
             _ => Ok(batch),
         }
     }
@@ -233,7 +256,9 @@ impl Provider for Plugin {
         let container = container.to_owned();
         self.call(g, request, async move |store: &mut Store<State>, instance: &Instance| {
             let sink: Resource<Sink> = store.data_mut().table.push(Sink(sink))?;
-            logs.load(&mut *store, instance)?.call_get_container_logs(store, &id, &container, options.into(), sink).await
+            logs.load(&mut *store, instance)?
+                .call_get_container_logs(store, &id, &container, options.into(), sink)
+                .await
         })
         .await
     }
@@ -242,7 +267,9 @@ impl Provider for Plugin {
         let g = &*self.current.load_full();
         let stats = g.exports.stats.as_ref().ok_or_else(|| missing("stats"))?;
         self.pages(async |after: Option<String>| {
-            let page = self.call(g, self.look("get-stats-summary", None), guest!(stats, call_get_stats_summary(after.as_deref()))).await?;
+            let page = self
+                .call(g, self.look("get-stats-summary", None), guest!(stats, call_get_stats_summary(after.as_deref())))
+                .await?;
             Ok(convert::usage_page(page))
         })
         .await

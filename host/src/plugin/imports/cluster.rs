@@ -1,8 +1,8 @@
 //! `cluster`: not served yet.
 
+use super::unimplemented;
 use super::wit::cluster::{Credential, Files, Host};
 use super::wit::types::{Error, PodRef, ResolvedContainer};
-use super::unimplemented;
 use crate::plugin::state::State;
 
 impl Host for State {
@@ -10,7 +10,11 @@ impl Host for State {
         Ok(Err(unimplemented("cluster.volume")))
     }
 
-    fn registry_credentials(&mut self, _id: PodRef, _image: String) -> wasmtime::Result<Result<Vec<Credential>, Error>> {
+    fn registry_credentials(
+        &mut self,
+        _id: PodRef,
+        _image: String,
+    ) -> wasmtime::Result<Result<Vec<Credential>, Error>> {
         Ok(Err(unimplemented("cluster.registry-credentials")))
     }
 

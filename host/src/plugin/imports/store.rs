@@ -36,7 +36,13 @@ impl Host for State {
         Ok(self.kv().map(|store| store.get(&key).map(Entry::from)))
     }
 
-    async fn put(&mut self, key: String, value: Vec<u8>, expect: Expect, ttl_ms: Option<u64>) -> wasmtime::Result<Result<u64, Failure>> {
+    async fn put(
+        &mut self,
+        key: String,
+        value: Vec<u8>,
+        expect: Expect,
+        ttl_ms: Option<u64>,
+    ) -> wasmtime::Result<Result<u64, Failure>> {
         let store = match self.kv() {
             Ok(store) => store,
             Err(failure) => return Ok(Err(failure)),
@@ -56,9 +62,17 @@ impl Host for State {
         Ok(self.kv().map(|store| store.keys(&prefix, after.as_deref())))
     }
 
-    fn scan(&mut self, prefix: String, after: Option<String>) -> wasmtime::Result<Result<Vec<(String, Entry)>, Failure>> {
+    fn scan(
+        &mut self,
+        prefix: String,
+        after: Option<String>,
+    ) -> wasmtime::Result<Result<Vec<(String, Entry)>, Failure>> {
         Ok(self.kv().map(|store| {
-            store.scan(&prefix, after.as_deref()).into_iter().map(|(key, entry)| (key.to_string(), entry.into())).collect()
+            store
+                .scan(&prefix, after.as_deref())
+                .into_iter()
+                .map(|(key, entry)| (key.to_string(), entry.into()))
+                .collect()
         }))
     }
 

@@ -172,7 +172,9 @@ fn database_error(error: &DatabaseError) -> OpenError {
     match error {
         DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => OpenError::Locked,
         // redb reports a file that it did not write as invalid data.
-        DatabaseError::Storage(StorageError::Io(e)) if e.kind() != ErrorKind::InvalidData => OpenError::Io(e.to_string()),
+        DatabaseError::Storage(StorageError::Io(e)) if e.kind() != ErrorKind::InvalidData => {
+            OpenError::Io(e.to_string())
+        }
         other => OpenError::Corrupt(other.to_string()),
     }
 }

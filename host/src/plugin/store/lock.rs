@@ -95,7 +95,12 @@ impl Lock {
 
     /// Something to wait with that does not keep the place.
     pub fn wait(&self) -> Wait {
-        Wait { shared: Arc::clone(&self.shared), moved: self.shared.moved.subscribe(), name: Arc::clone(&self.name), number: self.number }
+        Wait {
+            shared: Arc::clone(&self.shared),
+            moved: self.shared.moved.subscribe(),
+            name: Arc::clone(&self.name),
+            number: self.number,
+        }
     }
 }
 

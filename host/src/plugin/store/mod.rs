@@ -148,7 +148,8 @@ impl Store {
         let newest = watch::Sender::new(image.newest());
         let shared = Arc::new(Shared { image: RwLock::new(image), newest, commits: AtomicU64::new(0) });
         let (orders, inbox) = mpsc::channel();
-        let writer = writer::spawn(disk, Arc::clone(&shared), inbox, bounds).map_err(|e| OpenError::Io(e.to_string()))?;
+        let writer =
+            writer::spawn(disk, Arc::clone(&shared), inbox, bounds).map_err(|e| OpenError::Io(e.to_string()))?;
         Ok(Self(Arc::new(Inner {
             shared,
             orders: Mutex::new(Some(orders)),

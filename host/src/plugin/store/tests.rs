@@ -92,7 +92,8 @@ async fn writes_that_arrive_together_share_a_commit() {
 #[tokio::test]
 async fn keys_and_scan_come_in_order_and_in_pages() {
     let (_directory, store) = store();
-    let writes = (0..1200).map(|n| store.put(Box::leak(format!("pods/{n:04}").into_boxed_str()), "v".into(), Expect::Anything, NO_TTL));
+    let writes = (0..1200)
+        .map(|n| store.put(Box::leak(format!("pods/{n:04}").into_boxed_str()), "v".into(), Expect::Anything, NO_TTL));
     futures::future::try_join_all(writes).await.unwrap();
     put(&store, "pods", "no prefix of it ends so").await;
     put(&store, "q", "after").await;
@@ -142,7 +143,9 @@ async fn since_tells_the_last_change_of_each_key_oldest_first() {
 async fn since_walks_in_pages() {
     let (_directory, store) = store();
     let keys: Vec<String> = (0..1100).map(|n| format!("k/{n}")).collect();
-    futures::future::try_join_all(keys.iter().map(|key| store.put(key, "v".into(), Expect::Anything, NO_TTL))).await.unwrap();
+    futures::future::try_join_all(keys.iter().map(|key| store.put(key, "v".into(), Expect::Anything, NO_TTL)))
+        .await
+        .unwrap();
     let (mut revision, mut seen) = (0, HashSet::new());
     loop {
         let news = store.since("k/", revision).unwrap();
@@ -374,6 +377,7 @@ fn what_was_acknowledged_survives_kill_9() {
 
 /// Figures for the eye: `cargo test --release -- --ignored --nocapture plugin::store::tests::figures`.
 #[ignore = "a measurement, not a test"]
+#[expect(clippy::print_stdout, reason = "a measurement is there to be read")]
 #[tokio::test(flavor = "multi_thread")]
 async fn figures() {
     let (_directory, store) = store();
@@ -383,7 +387,10 @@ async fn figures() {
             let store = store.clone();
             tokio::spawn(async move {
                 for n in 0..4096 / concurrent {
-                    store.put(&format!("pods/{task}/{n}"), Bytes::from(vec![7; 2048]), Expect::Anything, NO_TTL).await.unwrap();
+                    store
+                        .put(&format!("pods/{task}/{n}"), Bytes::from(vec![7; 2048]), Expect::Anything, NO_TTL)
+                        .await
+                        .unwrap();
                 }
             })
         });

@@ -19,6 +19,9 @@ use super::{Bounds, Entry, Expect, Failure, Shared};
 const BATCH: usize = 4096;
 const BATCH_BYTES: usize = 16 << 20;
 
+/// To whoever waits for a write.
+type Reply = oneshot::Sender<Result<u64, Failure>>;
+
 /// A write that waits for its commit.
 #[derive(Debug)]
 pub(super) struct Order {
@@ -26,7 +29,7 @@ pub(super) struct Order {
     pub(super) expect: Expect,
     /// none: remove.
     pub(super) put: Option<(Bytes, Option<Instant>)>,
-    pub(super) reply: oneshot::Sender<Result<u64, Failure>>,
+    pub(super) reply: Reply,
 }
 
 /// What a batch has decided and not yet shown.
@@ -35,7 +38,7 @@ struct Batch {
     changes: Vec<Change>,
     /// The last change of each key, by its place in `changes`.
     last: HashMap<Arc<str>, usize>,
-    replies: Vec<(oneshot::Sender<Result<u64, Failure>>, Result<u64, Failure>)>,
+    replies: Vec<(Reply, Result<u64, Failure>)>,
     /// Bytes of the share after the batch.
     bytes: u64,
     newest: u64,
@@ -44,7 +47,12 @@ struct Batch {
 }
 
 /// Starts the thread. It ends when every sender of orders is gone.
-pub(super) fn spawn(disk: Disk, shared: Arc<Shared>, inbox: Receiver<Order>, bounds: Bounds) -> std::io::Result<JoinHandle<()>> {
+pub(super) fn spawn(
+    disk: Disk,
+    shared: Arc<Shared>,
+    inbox: Receiver<Order>,
+    bounds: Bounds,
+) -> std::io::Result<JoinHandle<()>> {
     let path = disk.path().to_owned();
     std::thread::Builder::new()
         .name("plugin-store".into())
@@ -68,7 +76,9 @@ impl Writer {
 
     /// Waits for writes or for an expiry; none: nobody can write any more.
     fn gather(&self, inbox: &Receiver<Order>) -> Option<Vec<Order>> {
-        let first = match self.shared.read().next_expiry() {
+        // While the file cannot be written nothing expires for good, and waiting for it would never wait.
+        let expiry = self.disk.as_ref().and_then(|_| self.shared.read().next_expiry());
+        let first = match expiry {
             None => Some(inbox.recv().ok()?),
             Some(expires) => match inbox.recv_timeout(expires.saturating_duration_since(Instant::now())) {
                 Ok(order) => Some(order),
@@ -184,7 +194,9 @@ impl Batch {
             Expect::Revision(expected) => revision == Some(expected),
         };
         if !fits {
-            return Err(Failure::Conflict(kept.map(|kept| Entry { value: kept.value.clone(), revision: kept.revision })));
+            return Err(Failure::Conflict(
+                kept.map(|kept| Entry { value: kept.value.clone(), revision: kept.revision }),
+            ));
         }
         if put.is_none() && revision.is_none() {
             return Ok(self.newest);
@@ -205,7 +217,8 @@ impl Batch {
         let old = self.kept(image, &key);
         // What is on disk stays there until a commit takes it away, so a change of it has to be one.
         let on_disk = |kept: Option<&Kept>| kept.is_some_and(|kept| kept.expires.is_none());
-        let durable = on_disk(old) || on_disk(image.kept(&key)) || put.as_ref().is_some_and(|(_, expires)| expires.is_none());
+        let durable =
+            on_disk(old) || on_disk(image.kept(&key)) || put.as_ref().is_some_and(|(_, expires)| expires.is_none());
         self.bytes = self.bytes.saturating_sub(old.map_or(0, |kept| size(&key, &kept.value)));
         let kept = put.map(|(value, expires)| Kept { value, revision, expires });
         self.bytes = self.bytes.saturating_add(kept.as_ref().map_or(0, |kept| size(&key, &kept.value)));

@@ -1,0 +1,365 @@
+//! The WebAssembly half with a real plugin, the mock: what a call may cost, how it is ended, and what that says of its effect.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "clippy does not take the helpers of tests for tests")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use vk_host::plugin::{Config, Limits, LoadError, NodeInfo, Plugin};
+use vk_host::provider::{
+    Call, Code, Deletion, DesiredPod, Effect, Error, LogOptions, Network, PodRef, Provider, ResolvedContainer, Why,
+};
+
+/// As in [`Limits`], and short enough for a test to wait for.
+const DEADLINE: Duration = Duration::from_millis(600);
+const GRACE: Duration = Duration::from_millis(200);
+const CPU: Duration = Duration::from_millis(200);
+
+fn mock() -> PathBuf {
+    let built = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/plugins/mock.wasm");
+    let file = std::env::var_os("VK_MOCK_WASM").map_or(built, PathBuf::from);
+    assert!(file.exists(), "{} is missing: run `just plugins` first", file.display());
+    file
+}
+
+fn limits() -> Limits {
+    Limits {
+        deadline: DEADLINE,
+        create_deadline: DEADLINE,
+        cancel_grace: GRACE,
+        cpu_budget: CPU,
+        guest_memory: 32 << 20,
+        ..Limits::default()
+    }
+}
+
+struct Place {
+    directory: TempDir,
+    limits: Limits,
+}
+
+impl Place {
+    fn new(limits: Limits) -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), limits }
+    }
+
+    async fn load(&self, config: &str) -> Result<Arc<Plugin>, LoadError> {
+        let provider_config = self.directory.path().join("mock.toml");
+        std::fs::write(&provider_config, config).unwrap();
+        let config = Config {
+            file: mock(),
+            provider_config: Some(provider_config),
+            state_dir: self.directory.path().join("state"),
+            cache_dir: self.directory.path().join("cache"),
+            node: NodeInfo {
+                name: "node-1".into(),
+                cluster_id: "test".into(),
+                internal_ip: "10.0.0.1".into(),
+                ..NodeInfo::default()
+            },
+            limits: self.limits,
+        };
+        Plugin::load(config).await.map(Arc::new)
+    }
+}
+
+async fn loaded() -> (Place, Arc<Plugin>) {
+    let place = Place::new(limits());
+    let plugin = place.load("").await.unwrap();
+    (place, plugin)
+}
+
+/// A pod of one container `main`, with annotations of the mock.
+fn pod(uid: &str, annotations: &[(&str, &str)]) -> DesiredPod {
+    let annotations: serde_json::Map<_, _> =
+        annotations.iter().map(|(name, value)| (format!("mock.virtual-kubelet.io/{name}"), (*value).into())).collect();
+    let manifest = serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "namespace": "default", "name": uid, "uid": uid, "annotations": annotations },
+        "spec": { "containers": [{ "name": "main", "image": "nginx:1.27" }] },
+    });
+    let main = ResolvedContainer {
+        name: "main".into(),
+        command: vec![],
+        args: vec![],
+        env: vec![],
+        secret_args: false,
+        revision: "c1".into(),
+        late: false,
+    };
+    DesiredPod {
+        id: PodRef { namespace: "default".into(), name: uid.into(), uid: uid.into() },
+        revision: "r1".into(),
+        manifest: manifest.to_string().into(),
+        containers: vec![main],
+        network: Network::default(),
+    }
+}
+
+async fn create(plugin: &Plugin, uid: &str, annotations: &[(&str, &str)]) -> Result<(), Error> {
+    plugin.create_pod(Call::uncancelled(), pod(uid, annotations)).await.map(drop)
+}
+
+/// Fails with this reason, and the plugin goes on.
+async fn fails(plugin: &Plugin, fault: &str, code: Code, reason: &str) -> Duration {
+    let began = Instant::now();
+    let error = create(plugin, "p", &[("create-fault", fault)]).await.unwrap_err();
+    let took = began.elapsed();
+    assert_eq!((error.code, &*error.reason), (code, reason), "{error}");
+    assert_eq!(error.effect, Effect::Unknown, "the guest ran, so the backend may have acted: {error}");
+    plugin.ping().await.expect("one call's end is no other's");
+    took
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_who_it_is_and_what_it_can() {
+    let (_place, plugin) = loaded().await;
+    assert_eq!(plugin.identity().name, "mock");
+    assert!(plugin.capabilities().changes && plugin.capabilities().container_logs);
+    let capacity = plugin.capacity().await.unwrap();
+    assert!(capacity.iter().any(|amount| amount.resource == "cpu" && amount.capacity == "20"), "{capacity:?}");
+    plugin.ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_comes_and_goes() {
+    let (_place, plugin) = loaded().await;
+    create(&plugin, "p", &[]).await.unwrap();
+    create(&plugin, "p", &[]).await.expect("idempotent by uid");
+    let id = pod("p", &[]).id;
+    let observed = plugin.get_pod(&id).await.unwrap().expect("it is there");
+    assert_eq!((observed.id, observed.revision.as_deref()), (id.clone(), Some("r1")));
+    assert_eq!(plugin.get_pods().await.unwrap().len(), 1);
+    let deletion =
+        plugin.delete_pod(Call::uncancelled(), &id, Some(pod("p", &[])), Some(Duration::ZERO)).await.unwrap();
+    assert!(matches!(deletion, Deletion::Gone | Deletion::Stopping));
+    let until = Instant::now() + Duration::from_secs(5);
+    while plugin.get_pod(&id).await.unwrap().is_some() {
+        assert!(Instant::now() < until, "it does not go");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trap_ends_its_own_call() {
+    let (_place, plugin) = loaded().await;
+    fails(&plugin, "trap", Code::Internal, "PluginTrapped").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loop_ends_with_its_processor_time() {
+    let (_place, plugin) = loaded().await;
+    let took = fails(&plugin, "spin", Code::Internal, "CpuBudgetExceeded").await;
+    assert!(took >= CPU, "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_takes_all_memory_is_out_of_it() {
+    let (_place, plugin) = loaded().await;
+    fails(&plugin, "allocate", Code::Internal, "OutOfMemory").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_listens_ends_softly_at_its_deadline() {
+    let (_place, plugin) = loaded().await;
+    let began = Instant::now();
+    let error = create(&plugin, "p", &[("create-fault", "hang")]).await.unwrap_err();
+    assert_eq!(error.code, Code::Cancelled, "the guest's own answer: {error}");
+    assert!(began.elapsed() >= DEADLINE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_does_not_listen_is_dropped_after_the_grace() {
+    let (_place, plugin) = loaded().await;
+    let took = fails(&plugin, "deaf-hang", Code::DeadlineExceeded, "DeadlineExceeded").await;
+    assert!(took >= DEADLINE + GRACE, "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_fails_has_had_no_effect() {
+    let (_place, plugin) = loaded().await;
+    create(&plugin, "p", &[("get-fault", "trap")]).await.unwrap();
+    let error = plugin.get_pod(&pod("p", &[]).id).await.unwrap_err();
+    assert_eq!((&*error.reason, error.effect), ("PluginTrapped", Effect::None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_an_unknown_effect_and_the_pod_is_there() {
+    let (_place, plugin) = loaded().await;
+    for (uid, fault, reason) in [("a", "lost", "MockAnswerLost"), ("b", "lost-trap", "PluginTrapped")] {
+        let error = create(&plugin, uid, &[("create-fault", fault)]).await.unwrap_err();
+        assert_eq!((&*error.reason, error.effect), (reason, Effect::Unknown));
+        assert!(plugin.get_pod(&pod(uid, &[]).id).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_ends_its_call() {
+    let (_place, plugin) = loaded().await;
+    for (fault, least) in [("hang", Duration::ZERO), ("deaf-hang", GRACE)] {
+        let (canceller, call) = Call::new();
+        let calls = Arc::clone(&plugin);
+        let hanging = tokio::spawn(async move { calls.create_pod(call, pod("p", &[("create-fault", fault)])).await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let began = Instant::now();
+        canceller.cancel(Why::PodDeleted);
+        let error = hanging.await.unwrap().unwrap_err();
+        assert_eq!(error.code, Code::Cancelled, "{error}");
+        assert!(began.elapsed() >= least && began.elapsed() < DEADLINE, "{fault}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn creates_that_hang_do_not_keep_a_delete_waiting() {
+    let place = Place::new(Limits { create_permits: 2, create_deadline: Duration::from_secs(60), ..limits() });
+    let plugin = place.load("").await.unwrap();
+    create(&plugin, "there", &[]).await.unwrap();
+    let hanging: Vec<_> = (0..8)
+        .map(|n| {
+            let plugin = Arc::clone(&plugin);
+            tokio::spawn(async move { create(&plugin, &format!("h{n}"), &[("create-fault", "deaf-hang")]).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    plugin.delete_pod(Call::uncancelled(), &pod("there", &[]).id, None, None).await.unwrap();
+    plugin.ping().await.unwrap();
+    plugin.shutdown().await;
+    for create in hanging {
+        let error = create.await.unwrap().unwrap_err();
+        assert_eq!(&*error.reason, "CallCancelled", "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guests_that_spin_do_not_stop_the_others() {
+    let place = Place::new(Limits {
+        cpu_budget: Duration::from_secs(60),
+        create_deadline: Duration::from_secs(60),
+        ..limits()
+    });
+    let plugin = place.load("").await.unwrap();
+    let spinning: Vec<_> = (0..4)
+        .map(|n| {
+            let plugin = Arc::clone(&plugin);
+            tokio::spawn(async move { create(&plugin, &format!("s{n}"), &[("create-fault", "spin")]).await })
+        })
+        .collect();
+    for _ in 0..10 {
+        plugin.ping().await.expect("within its deadline");
+    }
+    plugin.shutdown().await;
+    for create in spinning {
+        assert_eq!(create.await.unwrap().unwrap_err().effect, Effect::Unknown);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_told_when_they_happen() {
+    let (_place, plugin) = loaded().await;
+    let first = plugin.next_changes(Call::uncancelled(), None, Duration::from_millis(50)).await.unwrap();
+    let cursor = first.cursor.expect("where to go on");
+    let waiting = {
+        let (plugin, cursor) = (Arc::clone(&plugin), cursor.clone());
+        tokio::spawn(
+            async move { plugin.next_changes(Call::uncancelled(), Some(cursor), Duration::from_secs(20)).await },
+        )
+    };
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let began = Instant::now();
+    create(&plugin, "p", &[]).await.unwrap();
+    let batch = waiting.await.unwrap().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5));
+    let named = batch.changed.iter().map(|pod| &pod.id).chain(&batch.touched).any(|id| id.uid == "p");
+    assert!(named, "{batch:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_for_changes_outlasts_a_short_call_and_ends_when_asked() {
+    let (_place, plugin) = loaded().await;
+    let cursor = plugin.next_changes(Call::uncancelled(), None, Duration::from_millis(50)).await.unwrap().cursor;
+    let began = Instant::now();
+    let (canceller, call) = Call::new();
+    let waiting = {
+        let plugin = Arc::clone(&plugin);
+        tokio::spawn(async move { plugin.next_changes(call, cursor, Duration::from_secs(20)).await })
+    };
+    tokio::time::sleep(DEADLINE + GRACE + Duration::from_millis(100)).await;
+    assert!(!waiting.is_finished(), "{:?}", waiting.await);
+    canceller.cancel(Why::Replaced);
+    let _ = waiting.await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_comes_whole_and_a_reader_that_leaves_ends_it() {
+    let (_place, plugin) = loaded().await;
+    create(&plugin, "p", &[("log-lines", "2500"), ("log-every", "1ms")]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let id = pod("p", &[]).id;
+    let (sink, mut entries) = mpsc::channel(1);
+    let reading = {
+        let (plugin, id) = (Arc::clone(&plugin), id.clone());
+        tokio::spawn(async move {
+            plugin.get_container_logs(Call::uncancelled(), &id, "main", LogOptions::default(), sink).await
+        })
+    };
+    let mut lines = 0;
+    while let Some(some) = entries.recv().await {
+        lines += some.len();
+    }
+    reading.await.unwrap().unwrap();
+    assert!(lines > 50, "{lines} lines");
+    let (sink, mut entries) = mpsc::channel(1);
+    let following = tokio::spawn(async move {
+        plugin
+            .get_container_logs(
+                Call::uncancelled(),
+                &id,
+                "main",
+                LogOptions { follow: true, ..LogOptions::default() },
+                sink,
+            )
+            .await
+    });
+    entries.recv().await.expect("a first line");
+    let began = Instant::now();
+    drop(entries);
+    let _ = following.await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_mistake_of_the_configuration_is_told() {
+    let place = Place::new(limits());
+    let error = place.load("cpu = \"many\"\nmemroy = \"1Gi\"\n").await.err().expect("refused");
+    let LoadError::Mistakes(mistakes) = &error else { panic!("{error}") };
+    assert_eq!(mistakes.len(), 2, "{error}");
+    let text = error.to_string();
+    assert!(text.contains("many") && text.contains("memroy"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_configuration_counts_at_the_next_call() {
+    let (place, plugin) = loaded().await;
+    std::fs::write(place.directory.path().join("mock.toml"), "cpu = \"7\"\n").unwrap();
+    let capacity = plugin.capacity().await.unwrap();
+    assert!(capacity.iter().any(|amount| amount.resource == "cpu" && amount.capacity == "7"), "{capacity:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_outlive_the_host_and_the_store_has_one_owner() {
+    let (place, plugin) = loaded().await;
+    create(&plugin, "p", &[]).await.unwrap();
+    let error = place.load("").await.err().expect("refused");
+    assert_eq!(error.reason(), "StoreUnusable", "{error}");
+    assert!(error.to_string().contains("another process uses it"), "{error}");
+    plugin.shutdown().await;
+    let refused = plugin.ping().await.unwrap_err();
+    assert_eq!((&*refused.reason, refused.effect), ("CallCancelled", Effect::None));
+    drop(plugin);
+    let plugin = place.load("").await.unwrap();
+    assert_eq!(plugin.get_pods().await.unwrap().len(), 1);
+}
