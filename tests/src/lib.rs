@@ -1,1 +1,7 @@
-//! Placeholder.
+//! What end-to-end tests, the demo and the benchmarks stand on: a real control plane, hosts as processes, and the means to
+//! wait until something is so.
+
+pub mod audit;
+pub mod cluster;
+pub mod control_plane;
+pub mod host;

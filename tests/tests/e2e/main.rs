@@ -1,0 +1,13 @@
+//! Every behaviour against a real control plane, with the real program and the mock as a component. One program, so that all
+//! tests share one control plane; a test that breaks it starts its own.
+
+#![allow(missing_docs, reason = "tests are named after what they show")]
+
+mod bad_input;
+mod environment;
+mod faults;
+mod logs;
+mod node;
+mod pods;
+mod restart;
+mod workloads;
