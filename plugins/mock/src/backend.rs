@@ -101,6 +101,8 @@ pub(crate) fn save(key: &Key, record: &Record, expect: Expect, now: u64) -> Resu
 /// Clears away a workload that has come to its end. Of several calls that see it, one does it.
 pub(crate) fn clear(key: &Key, record: &Versioned<Record>) -> Result<()> {
     let how = if record.value.stopping { "removed" } else { "vanished" };
+    // Nothing may have been counted yet, and a second workload for the UID must show.
+    count(key, record.value.counts, |_| {})?;
     match remove(key, record.revision, how) {
         Err(failure) if failure.is_conflict() => Ok(()),
         result => Ok(result?),

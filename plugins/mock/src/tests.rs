@@ -238,6 +238,8 @@ fn a_workload_can_vanish() {
     assert_eq!((told(&batch), testing::now().since(clock_start()).as_secs()), (vec!["ghost touched".to_owned()], 5));
     assert_eq!(phase(&pod), "gone");
     assert!(Mock::get_pods(None).unwrap().items.is_empty());
+    create(&pod);
+    assert_eq!(counts(&Key::of(&pod.id)).unwrap().unwrap().made, 2);
 }
 
 fn clock_start() -> vk_provider::time::Time {
