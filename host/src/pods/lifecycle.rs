@@ -158,7 +158,15 @@ mod tests {
     use super::*;
 
     fn facts(wanted: Wanted, workload: &Workload) -> Facts<'_> {
-        Facts { wanted, workload, revision: "2", refused_revision: None, ended: false, released: false, reachable: true }
+        Facts {
+            wanted,
+            workload,
+            revision: "2",
+            refused_revision: None,
+            ended: false,
+            released: false,
+            reachable: true,
+        }
     }
 
     #[test]
@@ -205,7 +213,11 @@ mod tests {
         let present = Workload::Present { revision: None };
         let ended = Facts { ended: true, ..facts(Wanted::Delete, &present) };
         assert_eq!(next(&ended), Step::Release);
-        assert_eq!(next(&Facts { released: true, ..ended }), Step::Remove, "with finalizers the workload need not wait");
+        assert_eq!(
+            next(&Facts { released: true, ..ended }),
+            Step::Remove,
+            "with finalizers the workload need not wait"
+        );
     }
 
     #[test]
@@ -216,7 +228,8 @@ mod tests {
 
     #[test]
     fn only_the_pod_s_own_fault_is_final() {
-        let of = |code, field: Option<&str>| verdict(&Error { field: field.map(Into::into), ..Error::new(code, "R", "m") });
+        let of =
+            |code, field: Option<&str>| verdict(&Error { field: field.map(Into::into), ..Error::new(code, "R", "m") });
         assert_eq!(of(Code::InvalidArgument, None), Verdict::Final);
         assert_eq!(of(Code::FailedPrecondition, Some("spec.x")), Verdict::Final);
         assert_eq!(of(Code::FailedPrecondition, None), Verdict::Retry { slow: true });

@@ -144,7 +144,8 @@ impl Resolver {
                 let message = "status.podIP and status.podIPs are not known before the pod runs, and this provider does not fill them in";
                 return Err(Problem::Refused { field: format!("{path}.env"), message: message.into() });
             }
-            let revision = serde_json::to_value(&container).map(|value| super::revision::of_container(&value)).unwrap_or_default();
+            let revision =
+                serde_json::to_value(&container).map(|value| super::revision::of_container(&value)).unwrap_or_default();
             resolved.push(ResolvedContainer { name: container.name, command, args, env, secret_args, revision, late });
         }
         Ok(DesiredPod {
@@ -202,7 +203,13 @@ fn text(secret: Secret) -> BTreeMap<String, String> {
 /// Init, ordinary and ephemeral containers in spec order, each with its place in the pod.
 fn containers(pod: &PodObject) -> Vec<(String, Container)> {
     let spec = pod.spec();
-    let init = spec.init_containers.iter().flatten().cloned().enumerate().map(|(i, c)| (format!("spec.initContainers[{i}]"), c));
+    let init = spec
+        .init_containers
+        .iter()
+        .flatten()
+        .cloned()
+        .enumerate()
+        .map(|(i, c)| (format!("spec.initContainers[{i}]"), c));
     let ordinary = spec.containers.iter().cloned().enumerate().map(|(i, c)| (format!("spec.containers[{i}]"), c));
     let ephemeral = spec.ephemeral_containers.iter().flatten().enumerate().filter_map(|(i, c)| {
         // An ephemeral container has a container's fields and two more.
