@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::PodStatus;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -132,7 +132,8 @@ impl Task {
             if self.inbox.has_changed().unwrap_or(false) || (step != Step::Idle && self.not_before.is_none()) {
                 continue;
             }
-            let wake = [self.not_before, write_again].into_iter().flatten().min();
+            let expiry = self.expires_in().filter(|left| !left.is_zero()).map(|left| Instant::now() + left);
+            let wake = [self.not_before, write_again, expiry].into_iter().flatten().min();
             tokio::select! {
                 changed = self.inbox.changed() => if changed.is_err() { return },
                 Ok(()) = reachable.changed() => {}
@@ -148,11 +149,22 @@ impl Task {
             revision: self.object.as_ref().map_or("", |object| object.revision.as_str()),
             refused_revision: self.refused_revision.as_deref(),
             ended: self.status.as_ref().is_some_and(|status| is_terminal(status.phase.as_deref())),
+            running: self.status.as_ref().is_some_and(|status| !is_terminal(status.phase.as_deref())),
+            expired: self.expires_in().is_some_and(|left| left.is_zero()),
             released: self.released,
             reachable,
         });
         // What has failed for good is only waited for to be deleted.
-        if self.failure.is_some() && matches!(step, Step::Create | Step::Fail | Step::Look) { Step::Idle } else { step }
+        if self.failure.is_some() && matches!(step, Step::Create | Step::Fail | Step::Look | Step::Expire) { Step::Idle } else { step }
+    }
+
+    /// How much is left of activeDeadlineSeconds, which count from the pod's start time; none: there is no deadline.
+    fn expires_in(&self) -> Option<Duration> {
+        let object = self.object.as_ref()?;
+        let deadline = object.spec().active_deadline_seconds?;
+        let start = object.status().start_time.as_ref()?.0;
+        let left = start.checked_add(SignedDuration::from_secs(deadline)).ok()?.duration_since(Timestamp::now());
+        Some(Duration::try_from(left).unwrap_or(Duration::ZERO))
     }
 
     fn wanted(&self) -> Wanted {
@@ -232,6 +244,7 @@ impl Task {
             Step::Remove => self.remove().await,
             Step::AwaitEnd => self.await_end().await,
             Step::Fail => self.fail("NotFound", "The pod was not found in the provider any more"),
+            Step::Expire => self.fail("DeadlineExceeded", "Pod was active on the node longer than the specified deadline"),
             Step::Release => self.release().await,
             Step::Idle | Step::Done => {}
         }

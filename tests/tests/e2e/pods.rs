@@ -208,6 +208,16 @@ async fn a_workload_that_vanished_makes_the_pod_failed_and_never_new() -> Result
 }
 
 #[tokio::test]
+async fn a_pod_past_its_active_deadline_fails_and_its_workload_ends() -> Result<()> {
+    let corner = Corner::new("pod-deadline").await?;
+    let pod = corner.create(with(corner.pod("late", json!({})), "activeDeadlineSeconds", json!(2))).await?;
+    corner.running("late").await?;
+    let failed = corner.in_phase("late", "Failed").await?;
+    assert_eq!(failed.status.as_ref().and_then(|status| status.reason.as_deref()), Some("DeadlineExceeded"));
+    workload_removed(&corner, &uid(&pod)).await
+}
+
+#[tokio::test]
 async fn a_condition_flipped_by_someone_else_is_restored() -> Result<()> {
     let corner = Corner::new("pod-flipped").await?;
     corner.create(corner.pod("web", json!({}))).await?;
