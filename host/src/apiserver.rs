@@ -26,12 +26,12 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The kubeconfig could not be used.
-    #[error("cannot use the kubeconfig {}: {source}; give a valid one with --kubeconfig or KUBECONFIG", path.display())]
+    #[error("cannot use the kubeconfig {}: {message}; give a valid one with --kubeconfig or KUBECONFIG", path.display())]
     Kubeconfig {
         /// Which file.
         path: PathBuf,
-        /// What is wrong with it.
-        source: Box<kube::config::KubeconfigError>,
+        /// What is wrong with it; one line.
+        message: String,
     },
     /// Nothing tells where the cluster is.
     #[error("no kubeconfig: --kubeconfig and KUBECONFIG are not given, ~/.kube/config does not exist and this is no pod ({0})")]
@@ -136,7 +136,11 @@ impl ApiServer {
 }
 
 async fn from_file(path: &Path) -> Result<kube::Config, Error> {
-    let failed = |source| Error::Kubeconfig { path: path.to_path_buf(), source: Box::new(source) };
+    let failed = |error: kube::config::KubeconfigError| {
+        // A YAML error goes on with a picture of the place.
+        let message = error.to_string().lines().next().unwrap_or_default().to_string();
+        Error::Kubeconfig { path: path.to_path_buf(), message }
+    };
     let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
     kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(failed)
 }

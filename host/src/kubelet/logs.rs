@@ -96,21 +96,14 @@ pub(super) async fn serve(
     let (canceller, call) = Call::new();
     let format = Format::new(&wanted);
     let (provider, id, shutdown) = (api.provider.clone(), pod.id(), api.shutdown.clone());
-    let mut session = tokio::spawn(async move { provider.get_container_logs(call, &id, &container, wanted.options, sink).await });
-    // The status line is due with the first entry, or with the end.
-    let first = tokio::select! {
-        biased;
-        first = entries.recv() => first,
-        ended = &mut session => match ended {
-            Ok(Ok(())) => entries.recv().await,
+    let session = tokio::spawn(async move { provider.get_container_logs(call, &id, &container, wanted.options, sink).await });
+    // The status line is due with the first entry, or with the end; a sink that closes without one comes just before the end.
+    let first = entries.recv().await;
+    if first.is_none() {
+        match session.await {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => return refuse(&error),
             Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-        },
-    };
-    if first.is_none() && !session.is_finished() {
-        // The provider closed the sink; what it has to say comes now.
-        if let Ok(Err(error)) = (&mut session).await {
-            return refuse(&error);
         }
     }
     let reader = Reader { _canceller: CancelOnDrop(canceller), entries, format };

@@ -175,3 +175,38 @@ impl AsyncWrite for Stream {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(pieces: &[&str]) -> String {
+        let output = Output::new("mock".into(), 1, None);
+        for piece in pieces {
+            output.stderr().take(piece.as_bytes());
+        }
+        output.finish();
+        output.tail()
+    }
+
+    #[test]
+    fn pieces_become_lines_and_the_last_needs_no_newline() {
+        assert_eq!(said(&["pan", "icked\n\nat ", "lib.rs\r\nbo", "om"]), "panicked | at lib.rs | boom");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_whatever_pieces_it_comes_in() {
+        let piece = "x".repeat(OUTPUT_LINE - 1);
+        let text = said(&[&piece, &piece, "\nnext"]);
+        let (first, next) = text.split_once(" | ").unwrap();
+        assert!(first.ends_with(&format!("x … {} bytes more", OUTPUT_LINE - 2)), "{}", &first[OUTPUT_LINE - 10..]);
+        assert_eq!(next, "next");
+    }
+
+    #[test]
+    fn only_the_last_lines_are_quoted() {
+        let all: Vec<String> = (0..20).map(|n| format!("{n}\n")).collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        assert_eq!(said(&all), "12 | 13 | 14 | 15 | 16 | 17 | 18 | 19");
+    }
+}

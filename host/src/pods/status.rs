@@ -313,7 +313,7 @@ pub fn patch(pod: &PodObject, wanted: &PodStatus) -> Option<Value> {
         .into_iter()
         .flatten()
         .filter(|condition| !before.into_iter().flatten().any(|old| without_nulls(old) == **condition))
-        .cloned()
+        .map(with_nulls)
         .collect();
     if !changed.is_empty() {
         status.insert("conditions".into(), Value::Array(changed));
@@ -342,6 +342,17 @@ pub fn applied(pod: &PodObject, wanted: PodStatus) -> PodStatus {
     status.init_container_statuses = wanted.init_container_statuses.or(status.init_container_statuses);
     status.ephemeral_container_statuses = wanted.ephemeral_container_statuses.or(status.ephemeral_container_statuses);
     status
+}
+
+/// Conditions are merged by type: what a condition does not say any more must be taken back explicitly.
+fn with_nulls(condition: &Value) -> Value {
+    let mut condition = condition.clone();
+    if let Some(map) = condition.as_object_mut() {
+        for field in ["reason", "message"] {
+            map.entry(field).or_insert(Value::Null);
+        }
+    }
+    condition
 }
 
 fn without_nulls(value: &Value) -> Value {

@@ -386,16 +386,16 @@ impl Task {
         let ask = |grace: Duration| {
             let (id, desired) = (&id, desired.clone());
             let provider = &shared.provider;
-            async move { provider.delete_pod(Call::uncancelled(), id, desired, Some(grace)).await }
+            async move { (grace, provider.delete_pod(Call::uncancelled(), id, desired, Some(grace)).await) }
         };
         let mut asked = grace;
         let mut calls = FuturesUnordered::new();
         calls.push(ask(grace));
         let result = loop {
             tokio::select! {
-                Some(result) = calls.next() => {
-                    // Of several calls the first that succeeds counts, and the last failure.
-                    if result.is_ok() || calls.is_empty() {
+                // The shortest grace counts, whatever a longer one answers meanwhile, unless nothing is left.
+                Some((grace, result)) = calls.next() => {
+                    if grace == asked || result == Ok(Deletion::Gone) {
                         break result;
                     }
                 }

@@ -1,1 +1,142 @@
+//! Every mistake is one line that says what is wrong and how to mend it; 64 for usage, 1 otherwise.
 
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use vk_tests::cluster::{Corner, shared_control_plane, unique};
+use vk_tests::host::HostConfig;
+
+/// Runs the host to its end and returns exit code and last line.
+fn refused(config: &HostConfig) -> Result<(Option<i32>, String)> {
+    let output = config.command()?.output()?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said: Vec<&str> = text.lines().filter(|line| line.starts_with("vk-host: ") || line.starts_with("error: ")).collect();
+    assert_eq!(said.len(), 1, "one line, and not\n{text}");
+    Ok((output.status.code(), said.first().context("it says nothing")?.to_string()))
+}
+
+fn config() -> Result<HostConfig> {
+    HostConfig::mock(shared_control_plane()?, &unique("bad-input"))
+}
+
+fn file(config: &HostConfig, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
+    let path = config.state_dir.join(name);
+    fs::write(&path, content)?;
+    Ok(path)
+}
+
+#[test]
+fn a_plugin_that_is_none_is_refused_by_what_it_is() -> Result<()> {
+    let mut config = config()?;
+    let component = |body: &str| format!("(component {body})");
+    let table = [
+        ("missing.wasm", None, "there is no plugin"),
+        ("text.wasm", Some("hello".as_bytes().to_vec()), "not WebAssembly"),
+        ("module.wasm", Some(b"\0asm\x01\0\0\0".to_vec()), "core module"),
+        ("empty.wasm", Some(b"\0asm\x0d\0\x01\0".to_vec()), "exports no"),
+    ];
+    assert!(!component("").is_empty());
+    for (name, content, says) in table {
+        config.plugin = match content {
+            Some(content) => file(&config, name, content)?,
+            None => config.state_dir.join(name),
+        };
+        let (code, line) = refused(&config)?;
+        assert_eq!(code, Some(1), "{line}");
+        assert!(line.contains(says), "{name}: {line}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_kubeconfig_that_cannot_be_used_is_named() -> Result<()> {
+    let mut config = config()?;
+    config.kubeconfig = config.state_dir.join("none");
+    let (code, line) = refused(&config)?;
+    assert!(code == Some(1) && line.contains("--kubeconfig") && line.contains("none"), "{line}");
+    config.kubeconfig = file(&config, "broken", "clusters: 7\n")?;
+    let (code, line) = refused(&config)?;
+    assert!(code == Some(1) && line.contains("broken") && line.contains("--kubeconfig"), "{line}");
+    Ok(())
+}
+
+#[test]
+fn an_api_server_that_does_not_answer_is_named() -> Result<()> {
+    let mut config = config()?;
+    let nobody = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let server = shared_control_plane()?.server().to_string();
+    let text = fs::read_to_string(&config.kubeconfig)?.replace(&server, &format!("https://{nobody}"));
+    config.kubeconfig = file(&config, "unreachable", text)?;
+    let (code, line) = refused(&config)?;
+    assert!(code == Some(1) && line.contains(&nobody.to_string()) && line.contains("refused"), "{line}");
+    Ok(())
+}
+
+#[test]
+fn a_mistake_in_the_provider_s_configuration_is_told_with_field_and_line() -> Result<()> {
+    let mut config = config()?;
+    for (text, says) in [
+        ("cpu = \"20\"\nmemory = \"lots\"\n", vec!["memory", "lots", "line 2"]),
+        ("cpu = \n", vec!["line 1"]),
+        ("{\"x\": {\"cpu\": 20,}}", vec!["line 1"]),
+        ("cpus = \"20\"\n", vec!["cpus"]),
+    ] {
+        config.provider_config = Some(text.into());
+        let output = config.command()?.output()?;
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        for part in says {
+            assert!(error.contains(part), "{text:?} should be answered with {part:?}: {error}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn wrong_usage_is_64() -> Result<()> {
+    for flags in [["--taint", "a:Never"], ["--os", "plan9"], ["--port", "70000"], ["--no-such-flag", "x"]] {
+        let config = flags.iter().fold(config()?, |config, flag| config.flag(*flag));
+        let (code, line) = refused(&config)?;
+        assert_eq!(code, Some(64), "{line}");
+        assert!(line.contains(flags[0].trim_start_matches("--")), "{line}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_port_in_use_is_named() -> Result<()> {
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let port = taken.local_addr()?.port().to_string();
+    // The last `--port` of a command line would be a second one; the variable is what it stands in for.
+    let config = config()?;
+    let mut command = config.command()?;
+    let arguments: Vec<_> = command.get_args().map(std::ffi::OsStr::to_os_string).collect();
+    let at = arguments.iter().position(|argument| argument == "--port").context("no --port")?;
+    let rest = arguments.iter().enumerate().filter(|(index, _)| *index != at && *index != at + 1).map(|(_, argument)| argument);
+    let mut again = std::process::Command::new(command.get_program());
+    let output = again.args(rest).env("KUBELET_PORT", &port).env_remove("KUBECONFIG").output()?;
+    command.env_clear();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = text.lines().last().context("it says nothing")?;
+    assert!(output.status.code() == Some(1) && line.contains(&port) && line.contains("--port"), "{line}");
+    Ok(())
+}
+
+#[test]
+fn another_node_s_identity_is_refused_by_name() -> Result<()> {
+    let mut config = config()?;
+    config.kubeconfig = shared_control_plane()?.node_kubeconfig("somebody-else")?;
+    let (code, line) = refused(&config)?;
+    assert!(code == Some(1) && line.contains("somebody-else"), "{line}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_state_directory_in_use_is_refused() -> Result<()> {
+    let corner = Corner::new("bad-input-state").await?;
+    let (code, line) = refused(corner.host.config())?;
+    assert!(code == Some(1) && line.contains("--state-dir"), "{line}");
+    Ok(())
+}

@@ -1,1 +1,105 @@
+//! A provider that fails, loses answers, traps, hangs, spins and eats memory: its own pods wait, nothing else notices.
 
+use anyhow::Result;
+use serde_json::json;
+use vk_tests::audit::Filter;
+use vk_tests::cluster::{Corner, eventually, phase};
+
+#[tokio::test]
+async fn a_create_whose_answer_is_lost_is_made_once() -> Result<()> {
+    let corner = Corner::new("fault-lost").await?;
+    for (name, fault) in [("lost", "lost times=1"), ("trap", "lost-trap times=1")] {
+        corner.create(corner.pod(name, json!({"create-fault": fault}))).await?;
+        corner.running(name).await?;
+        let log = corner.log(name).await?;
+        assert!(log.contains("workloads=1"), "{name}: {log}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_delete_overtakes_a_create_that_hangs() -> Result<()> {
+    let corner = Corner::new("fault-overtake").await?;
+    corner.create(corner.pod("hung", json!({"create-fault": "hang"}))).await?;
+    corner.until("hung", "has its first status", |pod| phase(pod) == "Pending" && pod.status.as_ref().is_some_and(|s| s.start_time.is_some())).await?;
+    corner.delete("hung", Some(5)).await?;
+    corner.gone("hung").await
+}
+
+#[tokio::test]
+async fn a_delete_that_fails_is_tried_until_it_works() -> Result<()> {
+    let corner = Corner::new("fault-delete").await?;
+    for (name, fault) in [("soon", "unavailable times=3 for=200ms"), ("trap", "trap times=1"), ("lost", "lost times=1")] {
+        corner.create(corner.pod(name, json!({"delete-fault": fault}))).await?;
+        corner.running(name).await?;
+        corner.delete(name, Some(1)).await?;
+    }
+    for name in ["soon", "trap", "lost"] {
+        corner.gone(name).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_change_feed_that_fails_is_replaced_by_lists() -> Result<()> {
+    let corner = Corner::new("fault-changes").await?;
+    let config = corner.host.config();
+    let healthy = config.provider_config.clone().unwrap_or_default();
+    config.write_provider_config(&format!("{healthy}[faults]\nchanges = \"unavailable\"\n"))?;
+    corner.create(corner.pod("starts", json!({"start-after": "2s"}))).await?;
+    corner.running("starts").await?;
+    Ok(())
+}
+
+/// One node, all kinds of misbehaviour at once for longer than a lease would live without renewal, and ordinary pods beside it.
+#[tokio::test]
+async fn a_provider_that_traps_hangs_spins_and_eats_memory_stops_neither_heartbeat_nor_other_pods() -> Result<()> {
+    let corner = Corner::new("fault-all").await?;
+    let faults = ["trap", "spin", "allocate", "hang", "deaf-hang"];
+    for fault in faults {
+        for number in 0..4 {
+            corner.create(corner.pod(&format!("{fault}-{number}"), json!({"create-fault": fault}))).await?;
+        }
+    }
+    let began = jiff::Timestamp::now();
+    let mut made = 0;
+    while began.duration_until(jiff::Timestamp::now()) < jiff::SignedDuration::from_secs(45) {
+        let name = format!("fine-{made}");
+        corner.create(corner.pod(&name, json!({}))).await?;
+        corner.running(&name).await?;
+        corner.delete(&name, Some(0)).await?;
+        corner.gone(&name).await?;
+        made += 1;
+    }
+    assert!(made >= 5, "only {made} ordinary pods came and went in 45 s");
+    for fault in faults {
+        let name = format!("{fault}-0");
+        assert_eq!(phase(&corner.pods().get(&name).await?), "Pending", "{name} is not ended by the provider's faults");
+        corner.event(&name, "FailedToCreatePod").await?;
+    }
+    let log = corner.control_plane.audit_log();
+    log.wait_flushed(corner.control_plane)?;
+    let renewals = log.select(Filter {
+        resource: Some("leases"),
+        name: Some(corner.host.node()),
+        verb: Some("update"),
+        since: Some(began),
+        ..Filter::default()
+    })?;
+    let times: Vec<_> = renewals.iter().filter(|event| event.code == 200).map(|event| event.received).collect();
+    assert!(times.len() >= 4, "{} renewals in 45 s", times.len());
+    let gaps = times.windows(2).map(|pair| pair[0].duration_until(pair[1]));
+    let longest = gaps.max().unwrap_or_default();
+    assert!(longest <= jiff::SignedDuration::from_secs(15), "{longest:?} between two renewals");
+    // All of it can be deleted while it misbehaves.
+    for fault in faults {
+        for number in 0..4 {
+            corner.delete(&format!("{fault}-{number}"), Some(0)).await?;
+        }
+    }
+    eventually("all are gone", || async { Ok((corner.count(|_| true).await? == 0).then_some(())) }).await?;
+    let mut host = corner.host;
+    assert!(host.is_running()?, "{}", host.log()?);
+    assert!(host.stop()?.success());
+    Ok(())
+}

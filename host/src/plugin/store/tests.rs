@@ -375,6 +375,49 @@ fn what_was_acknowledged_survives_kill_9() {
     }
 }
 
+/// Not a test by itself: the child of the next one, which may not write large files.
+#[test]
+fn meets_a_full_disk() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok(path) = std::env::var("VK_TEST_STORE_FULL") else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = Store::open(path.as_ref(), Bounds::default()).unwrap();
+        store.put("token", "t".into(), Expect::Anything, Some(Duration::from_secs(1))).await.unwrap();
+        let start = store.since("", u64::MAX).unwrap().revision;
+        let value = Bytes::from(vec![7; 64 << 10]);
+        let mut there = 0;
+        let failure = loop {
+            match store.put(&format!("k/{there:04}"), value.clone(), Expect::Absent, NO_TTL).await {
+                Ok(_) => there += 1,
+                Err(failure) => break failure,
+            }
+        };
+        assert!(matches!(failure, Failure::Unavailable(_)), "{failure}");
+        assert_eq!(store.keys("k/", None).len(), there, "what failed is not shown");
+        let (_, most) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
+        setrlimit(Resource::RLIMIT_FSIZE, most, most).unwrap();
+        store.put("after", value, Expect::Absent, NO_TTL).await.expect("it goes on by itself");
+        assert!(store.keys("k/", None).len() >= there);
+        assert!(store.since("", start).is_err(), "what happened at the failure is not known, so all look again");
+    });
+}
+
+#[test]
+fn a_full_disk_refuses_writes_until_there_is_room() {
+    let (_directory, path) = place();
+    let child = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -S -f 8192; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "plugin::store::tests::meets_a_full_disk", "--nocapture", "--test-threads=1"])
+        .env("VK_TEST_STORE_FULL", &path)
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+    let store = Store::open(&path, Bounds::default()).unwrap();
+    assert!(store.get("after").is_some() && store.get("token").is_none());
+}
+
 /// Figures for the eye: `cargo test --release -- --ignored --nocapture plugin::store::tests::figures`.
 #[ignore = "a measurement, not a test"]
 #[expect(clippy::print_stdout, reason = "a measurement is there to be read")]

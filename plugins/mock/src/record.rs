@@ -1,0 +1,144 @@
+//! What is kept of a pod: its plan, made once from manifest and annotations.
+
+use serde::{Deserialize, Serialize};
+use vk_provider::pod::{DesiredPod, ResolvedContainer};
+use vk_provider::{PodRef, config};
+
+use crate::backend::Counts;
+use crate::manifest::{Container, Spec};
+use crate::script::{Faults, Script};
+use crate::state::{Run, Timing};
+
+/// When the manifest does not say it; the API server always does.
+const GRACE: u64 = 30;
+
+/// One pod. Its name is in the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) revision: String,
+    pub(crate) ip: String,
+    pub(crate) timing: Timing,
+    /// The init containers first, as in `timing`.
+    pub(crate) containers: Vec<Part>,
+    /// Milliseconds, for a removal that takes time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stop_after: Option<u64>,
+    /// The pod's own, in milliseconds.
+    pub(crate) grace: u64,
+    /// `timing.gone` is because of a removal, and not by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) stopping: bool,
+    #[serde(default, skip_serializing_if = "Faults::is_empty")]
+    pub(crate) faults: Faults,
+    /// As they were when the workload was made; later ones have their own key.
+    pub(crate) counts: Counts,
+}
+
+/// One container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) image: String,
+    /// Requested: thousandths of a core, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memory: Option<u64>,
+    /// Lines of its log: those of `log-env`, so many of `log-lines`, one each so many milliseconds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) intro: Vec<String>,
+    #[serde(default)]
+    pub(crate) lines: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) every: Option<u64>,
+}
+
+impl Record {
+    /// The plan of a pod that is made now.
+    pub(crate) fn new(pod: &DesiredPod, spec: &Spec<'_>, script: Script, created: u64, counts: Counts) -> Self {
+        let timing = Timing {
+            created,
+            start_after: script.start_after,
+            restart: spec.restart_policy,
+            backoff: script.restart_backoff,
+            init: spec.init().iter().map(|container| init_run(container, &script)).collect(),
+            main: spec.containers.iter().map(|container| main_run(container, &script)).collect(),
+            gone: script.vanish_after.map(|after| created + after),
+        };
+        let init = spec.init().iter().map(|container| Part::new(pod, container, &script, false));
+        let main = spec.containers.iter().map(|container| Part::new(pod, container, &script, true));
+        let containers = init.chain(main).collect();
+        let ip = script.ip.unwrap_or_else(|| address(&pod.id, spec.host_network));
+        let grace = spec.termination_grace_period_seconds.unwrap_or(GRACE).saturating_mul(1000);
+        let (stop_after, faults, revision) = (script.stop_after, script.faults, pod.revision.clone());
+        Self { revision, ip, timing, containers, stop_after, grace, stopping: false, faults, counts }
+    }
+
+    /// The same workload after an update: it keeps its age, and a removal goes on.
+    pub(crate) fn updated(self, mut new: Self) -> Self {
+        new.timing.gone = if self.stopping { self.timing.gone } else { new.timing.gone };
+        Self { stopping: self.stopping, counts: self.counts, ..new }
+    }
+}
+
+fn init_run(container: &Container<'_>, script: &Script) -> Run {
+    let (run_for, exit_code) = (script.run_for.of(&container.name), script.exit_code.of(&container.name));
+    Run { run_for, exit_code: exit_code.unwrap_or(0), sidecar: container.is_sidecar() }
+}
+
+fn main_run(container: &Container<'_>, script: &Script) -> Run {
+    let (run_for, exit_code) =
+        (script.run_for.of_ordinary(&container.name), script.exit_code.of_ordinary(&container.name));
+    Run { run_for, exit_code: exit_code.unwrap_or(0), sidecar: false }
+}
+
+impl Part {
+    fn new(pod: &DesiredPod, container: &Container<'_>, script: &Script, ordinary: bool) -> Self {
+        let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+        let resolved = if script.log_env { pod.container(&container.name) } else { None };
+        let positive = |amount: i64| u64::try_from(amount).ok();
+        let (lines, every) = if ordinary {
+            (script.log_lines.of_ordinary(&container.name), script.log_every.of_ordinary(&container.name))
+        } else {
+            (script.log_lines.of(&container.name), script.log_every.of(&container.name))
+        };
+        Self {
+            name: container.name.clone().into_owned(),
+            image: container.image.clone().into_owned(),
+            cpu: requests.and_then(|requests| positive(requests.cpu?.millis())),
+            memory: requests.and_then(|requests| positive(requests.memory?.whole())),
+            intro: resolved.map_or_else(Vec::new, |resolved| intro(resolved, script.reveal_secrets)),
+            lines: lines.unwrap_or(0),
+            every,
+        }
+    }
+}
+
+/// What `log-env` prints. Secrets are not even stored unless it is asked for.
+fn intro(container: &ResolvedContainer, reveal: bool) -> Vec<String> {
+    let shown = |text: &String, secret: bool| if secret && !reveal { hidden(text) } else { text.clone() };
+    let words =
+        |words: &[String]| words.iter().map(|word| shown(word, container.secret_args)).collect::<Vec<_>>().join(" ");
+    let mut lines = vec![format!("command {}", words(&container.command)), format!("args {}", words(&container.args))];
+    lines.extend(container.env.iter().map(|env| format!("env {}={}", env.name, shown(&env.value, env.secret))));
+    lines
+}
+
+fn hidden(secret: &str) -> String {
+    format!("(secret, {} bytes)", secret.len())
+}
+
+/// An address that is the pod's own for all its life: in 198.18.0.0/15, which RFC 2544 keeps for benchmarks, so that it can never be
+/// a real machine's.
+fn address(id: &PodRef, host_network: bool) -> String {
+    if host_network {
+        return config::node().internal_ip;
+    }
+    let hash = hash(&id.uid);
+    format!("198.{}.{}.{}", 18 + (hash & 1), (hash >> 8) & 255, 1 + (hash >> 16) % 254)
+}
+
+/// FNV-1a: the same for the same text, for ever.
+pub(crate) fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}

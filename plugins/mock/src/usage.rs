@@ -1,0 +1,87 @@
+//! Use of resources: made up, and the same at each call. A container uses half of what it requests.
+
+use std::time::Duration;
+
+use vk_provider::stats::Usage;
+use vk_provider::store;
+use vk_provider::time::Time;
+use vk_provider::{Page, PodRef, Result, Stats};
+
+use crate::Mock;
+use crate::backend::{self, Key, PODS};
+use crate::record::{Part, Record, hash};
+use crate::state::Life;
+
+/// Of a container without a request: from 10 to 49 thousandths of a core, from 16 to 31 MiB.
+const IDLE_CPU: u64 = 10;
+const IDLE_MEMORY: u64 = 16 << 20;
+/// Bytes a second and pod.
+const RECEIVED: u64 = 200;
+const SENT: u64 = 100;
+/// The contract's bound is 1 MiB; an entry takes some 200 bytes.
+const MOST: usize = 4000;
+
+impl Stats for Mock {
+    fn get_stats_summary(after: Option<String>) -> Result<Page<Usage>> {
+        let now = backend::now();
+        let (mut items, mut next) = (Vec::new(), None);
+        for (name, entry) in store::scan(PODS, after.as_deref())? {
+            if items.len() > MOST {
+                break;
+            }
+            let record: Record = entry.parse()?;
+            if !record.timing.is_gone(now) {
+                pod(&Key::from_store(PODS, &name).id(), &record, now, &mut items);
+            }
+            next = Some(name);
+        }
+        Ok(Page { items, next })
+    }
+}
+
+/// Each container that runs, and the pod as a whole.
+fn pod(id: &PodRef, record: &Record, now: u64, items: &mut Vec<Usage>) {
+    let snapshot = record.timing.at(now);
+    if snapshot.sandbox > now || snapshot.end.is_some() {
+        return;
+    }
+    let (mut cpu, mut memory) = (Duration::ZERO, 0);
+    for (part, life) in record.containers.iter().zip(snapshot.init.iter().chain(&snapshot.main)) {
+        if let Life::Running(attempt) = life {
+            let usage = container(id, part, attempt.start, now);
+            cpu += usage.cpu.unwrap_or_default();
+            memory += usage.memory_working_set_bytes.unwrap_or(0);
+            items.push(usage);
+        }
+    }
+    let seconds = now.saturating_sub(snapshot.sandbox) / 1000;
+    items.push(Usage {
+        pod: Some(id.clone()),
+        time: Time::from_millis(now),
+        started: Some(Time::from_millis(snapshot.sandbox)),
+        cpu: Some(cpu),
+        memory_working_set_bytes: Some(memory),
+        memory_rss_bytes: Some(memory / 2),
+        network_received_bytes: Some(seconds * RECEIVED),
+        network_sent_bytes: Some(seconds * SENT),
+        ..Usage::default()
+    });
+}
+
+fn container(id: &PodRef, part: &Part, start: u64, now: u64) -> Usage {
+    let seed = hash(&id.uid) ^ hash(&part.name);
+    let millicores = part.cpu.map_or(IDLE_CPU + seed % 40, |cpu| cpu / 2);
+    let memory = part.memory.map_or(IDLE_MEMORY + seed % IDLE_MEMORY, |memory| memory / 2);
+    // A thousandth of a core for a millisecond is a microsecond.
+    let cpu = Duration::from_micros(millicores.saturating_mul(now.saturating_sub(start)));
+    Usage {
+        pod: Some(id.clone()),
+        container: Some(part.name.clone()),
+        time: Time::from_millis(now),
+        started: Some(Time::from_millis(start)),
+        cpu: Some(cpu),
+        memory_working_set_bytes: Some(memory),
+        memory_rss_bytes: Some(memory / 2),
+        ..Usage::default()
+    }
+}

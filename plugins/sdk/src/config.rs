@@ -1,0 +1,141 @@
+//! The operator's configuration: the text of `--provider-config`, in TOML or, if it starts with `{`, in JSON.
+//!
+//! The host reads it anew for each call, so a changed file counts at once. `configure` should tell every mistake at once: [`Form`]
+//! does, with field, line and what would be right. [`parse`] is shorter, fills a serde struct and tells the first one.
+
+mod document;
+mod form;
+
+use serde::de::DeserializeOwned;
+
+pub use crate::bindings::imports::virtual_kubelet::provider::config::NodeInfo;
+pub use document::{Document, Item, Table, Value};
+pub use form::Form;
+
+use crate::{Error, Result, sys};
+
+/// The node that the plugin serves. Never changes while the host runs.
+pub fn node() -> NodeInfo {
+    sys::node()
+}
+
+/// The text of `--provider-config`; none: not given.
+///
+/// # Errors
+/// The file cannot be read now.
+pub fn text() -> Result<Option<String>> {
+    sys::text()
+}
+
+/// A file that was wanted and granted.
+///
+/// # Errors
+/// It was not granted, or cannot be read now.
+pub fn file(name: &str) -> Result<Vec<u8>> {
+    sys::file(name)
+}
+
+/// The configuration as a struct; without `--provider-config` its default.
+///
+/// # Errors
+/// As [`parse`], or the file cannot be read.
+pub fn read<T: DeserializeOwned + Default>() -> Result<T> {
+    text()?.map_or_else(|| Ok(T::default()), |text| parse(&text))
+}
+
+/// A configuration text as a struct.
+///
+/// ```
+/// #[derive(Debug, serde::Deserialize)]
+/// struct Config { region: String, cores: u32 }
+///
+/// let error = vk_provider::config::parse::<Config>("region = \"west\"\ncores = \"four\"").unwrap_err();
+/// assert_eq!(error.field.as_deref(), Some("cores"));
+/// assert_eq!(error.message, "line 2: invalid type: string \"four\", expected u32");
+/// ```
+///
+/// # Errors
+/// `invalid-argument` with the field and the line of the first mistake.
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+    let document = Document::parse(text)
+        .map_err(|mistakes| mistakes.into_iter().next().unwrap_or_else(|| mistake(1, "it cannot be read")))?;
+    let json = document.root.to_json();
+    serde_path_to_error::deserialize(json).map_err(|error| {
+        let path = error.path().to_string();
+        let line = document.root.line_of(&path);
+        let error = mistake(line, &error.into_inner().to_string());
+        if path == "." { error } else { error.field(path) }
+    })
+}
+
+/// One mistake of the operator's.
+fn mistake(line: usize, message: &str) -> Error {
+    Error::invalid_argument("InvalidConfiguration", format!("line {line}: {message}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Sample {
+        region: String,
+        limits: std::collections::BTreeMap<String, u32>,
+        zones: Vec<String>,
+    }
+
+    #[test]
+    fn toml_and_json_fill_the_same_struct() {
+        let toml: Sample = parse("region = \"west\"\nzones = [\"a\", \"b\"]\n[limits]\ncpu = 0x10").unwrap();
+        let json: Sample =
+            parse("{\n\"region\": \"w\\u0065st\", \"limits\": {\"cpu\": 16}, \"zones\": [\"a\", \"b\"]\n}").unwrap();
+        assert_eq!(toml, json);
+        assert_eq!(toml.limits["cpu"], 16);
+    }
+
+    #[test]
+    fn a_mistake_names_field_and_line() {
+        for (text, field, message) in [
+            ("region = 1", Some("region"), "line 1: invalid type: integer `1`, expected a string"),
+            (
+                "[limits]\ncpu = 1\nmemory = \"x\"",
+                Some("limits.memory"),
+                "line 3: invalid type: string \"x\", expected u32",
+            ),
+            ("zones = [\n\"a\",\n2]", Some("zones[1]"), "line 3: invalid type: integer `2`, expected a string"),
+            (
+                "{\"region\": \"a\",\n\"limits\": {\n\"cpu\": null}}",
+                Some("limits.cpu"),
+                "line 3: invalid type: null, expected u32",
+            ),
+            ("{\"zones\":\n[{}]}", Some("zones[0]"), "line 2: invalid type: map, expected a string"),
+            (
+                "region = \"a\"\nregoin = \"b\"",
+                Some("regoin"),
+                "line 2: unknown field `regoin`, expected one of `region`, `limits`, `zones`",
+            ),
+        ] {
+            let error = parse::<Sample>(text).unwrap_err();
+            assert_eq!((error.field.as_deref(), error.message.as_str()), (field, message), "{text}");
+        }
+    }
+
+    #[test]
+    fn broken_syntax_names_the_line() {
+        for (text, line) in
+            [("a = 1\nb = = 2", "line 2: "), ("{\"a\": 1,\n\n\"b\" 2}", "line 3: "), ("{\"a\": 1", "line 1: ")]
+        {
+            let error = parse::<Sample>(text).unwrap_err();
+            assert!(error.message.starts_with(line), "{text}: {}", error.message);
+        }
+    }
+
+    #[test]
+    fn without_a_file_the_default_counts() {
+        crate::testing::reset();
+        assert_eq!(read::<Sample>().unwrap(), Sample::default());
+        crate::testing::configure("region = \"x\"");
+        assert_eq!(read::<Sample>().unwrap().region, "x");
+    }
+}

@@ -1,0 +1,264 @@
+//! What a provider reads of a core/v1 Pod. Small on purpose: k8s-openapi costs a plugin half a MiB and a second of compile time.
+//! A field that is missing here can be read with a struct of one's own: [`DesiredPod::read`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+pub use crate::bindings::imports::virtual_kubelet::provider::types::{
+    Deletion, DesiredPod, EnvVar, Network, ObservedPod, PodRef, ResolvedContainer,
+};
+
+use crate::quantity::Quantity;
+use crate::time::Time;
+use crate::{Error, Result};
+
+impl PodRef {
+    /// `NAMESPACE/NAME/UID`: a key for the store, ordered as `kubectl get pods -A` is.
+    pub fn key(&self) -> String {
+        [self.namespace.as_str(), &self.name, &self.uid].join("/")
+    }
+
+    /// The inverse; none if it is no such key.
+    pub fn from_key(key: &str) -> Option<Self> {
+        let mut parts = key.splitn(3, '/').map(str::to_owned);
+        Some(Self { namespace: parts.next()?, name: parts.next()?, uid: parts.next()? })
+    }
+}
+
+impl DesiredPod {
+    /// The manifest as this module has it.
+    ///
+    /// # Errors
+    /// `invalid-argument` if the manifest is no Pod.
+    pub fn parse(&self) -> Result<Pod> {
+        self.read()
+    }
+
+    /// The manifest as any struct, which may borrow from it.
+    ///
+    /// # Errors
+    /// `invalid-argument` if the manifest does not fit the struct.
+    pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
+        serde_json::from_str(&self.manifest).map_err(|error| {
+            Error::invalid_argument("InvalidManifest", format!("the manifest cannot be read: {error}"))
+        })
+    }
+
+    /// What the host worked out for a container of the manifest.
+    pub fn container(&self, name: &str) -> Option<&ResolvedContainer> {
+        self.containers.iter().find(|container| container.name == name)
+    }
+}
+
+/// A Pod as the API server has it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Pod {
+    /// Who it is.
+    pub metadata: Metadata,
+    /// What it should be.
+    pub spec: Spec,
+}
+
+/// `metadata`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Metadata {
+    /// Unique in the namespace, at one moment.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Unique for ever.
+    pub uid: String,
+    /// Labels.
+    #[serde(deserialize_with = "or_default")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    #[serde(deserialize_with = "or_default")]
+    pub annotations: BTreeMap<String, String>,
+    /// When the API server made it.
+    pub creation_timestamp: Option<Time>,
+    /// When it should be gone; none: it is wanted.
+    pub deletion_timestamp: Option<Time>,
+}
+
+/// `spec`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Spec {
+    /// In spec order.
+    #[serde(deserialize_with = "or_default")]
+    pub containers: Vec<Container>,
+    /// In the order in which they run.
+    #[serde(deserialize_with = "or_default")]
+    pub init_containers: Vec<Container>,
+    /// Added by `kubectl debug`.
+    #[serde(deserialize_with = "or_default")]
+    pub ephemeral_containers: Vec<Container>,
+    /// When containers are started again.
+    pub restart_policy: RestartPolicy,
+    /// The pod's own grace; the API server fills in 30.
+    pub termination_grace_period_seconds: Option<u64>,
+    /// Each as it is written: `{"name": …, "emptyDir": {}}`.
+    #[serde(deserialize_with = "or_default")]
+    pub volumes: Vec<serde_json::Value>,
+    /// The node it was bound to.
+    pub node_name: String,
+    /// Its service account.
+    pub service_account_name: String,
+    /// It wants the node's own network.
+    pub host_network: bool,
+    /// As it is written.
+    pub security_context: Option<serde_json::Value>,
+}
+
+/// When containers are started again after their end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
+pub enum RestartPolicy {
+    /// Always: Kubernetes' default.
+    #[default]
+    Always,
+    /// After any end but a good one.
+    OnFailure,
+    /// Never.
+    Never,
+}
+
+/// One entry of `containers`, `initContainers` or `ephemeralContainers`. Its environment is in [`ResolvedContainer`].
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Container {
+    /// Unique in the pod.
+    pub name: String,
+    /// The image's reference.
+    pub image: String,
+    /// `Always`, `IfNotPresent` or `Never`.
+    pub image_pull_policy: String,
+    /// Before `$(VAR)` expansion; see [`ResolvedContainer::command`].
+    #[serde(deserialize_with = "or_default")]
+    pub command: Vec<String>,
+    /// Before `$(VAR)` expansion; see [`ResolvedContainer::args`].
+    #[serde(deserialize_with = "or_default")]
+    pub args: Vec<String>,
+    /// none: the image's.
+    pub working_dir: Option<String>,
+    /// Ports that it says it listens on.
+    #[serde(deserialize_with = "or_default")]
+    pub ports: Vec<Port>,
+    /// What it asks for and what it may use.
+    #[serde(deserialize_with = "or_default")]
+    pub resources: Resources,
+    /// Where volumes appear.
+    #[serde(deserialize_with = "or_default")]
+    pub volume_mounts: Vec<VolumeMount>,
+    /// Of an init container: `Always` makes it a sidecar.
+    pub restart_policy: Option<RestartPolicy>,
+    /// As it is written.
+    pub liveness_probe: Option<serde_json::Value>,
+    /// As it is written.
+    pub readiness_probe: Option<serde_json::Value>,
+    /// As it is written.
+    pub startup_probe: Option<serde_json::Value>,
+    /// As it is written.
+    pub lifecycle: Option<serde_json::Value>,
+    /// As it is written.
+    pub security_context: Option<serde_json::Value>,
+    /// It wants a stdin.
+    pub stdin: bool,
+    /// It wants a terminal.
+    pub tty: bool,
+}
+
+impl Container {
+    /// An init container that goes on running beside the ordinary ones.
+    pub fn is_sidecar(&self) -> bool {
+        self.restart_policy == Some(RestartPolicy::Always)
+    }
+}
+
+/// One entry of `ports`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Port {
+    /// Unique in the pod, if it has one.
+    pub name: Option<String>,
+    /// In the container.
+    pub container_port: u16,
+    /// On the node.
+    pub host_port: Option<u16>,
+    /// `TCP`, `UDP` or `SCTP`; none: TCP.
+    pub protocol: Option<String>,
+}
+
+/// `resources`, by resource name.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// What it is sure to get.
+    #[serde(deserialize_with = "or_default")]
+    pub requests: BTreeMap<String, Quantity>,
+    /// What it gets at most.
+    #[serde(deserialize_with = "or_default")]
+    pub limits: BTreeMap<String, Quantity>,
+}
+
+/// One entry of `volumeMounts`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct VolumeMount {
+    /// The volume.
+    pub name: String,
+    /// Where in the container.
+    pub mount_path: String,
+    /// Only this path of the volume.
+    pub sub_path: Option<String>,
+    /// It may not write.
+    pub read_only: bool,
+}
+
+/// Go writes an empty slice or map as `null`.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> std::result::Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn desired(manifest: &str) -> DesiredPod {
+        crate::testing::desired(manifest)
+    }
+
+    #[test]
+    fn a_pod_of_the_api_server_is_read() {
+        let pod = desired(
+            r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","namespace":"default","uid":"u-1","labels":null,
+            "annotations":{"a":"b"},"creationTimestamp":"2026-11-24T10:00:00Z"},"spec":{"volumes":[{"name":"t","emptyDir":{}}],
+            "initContainers":[{"name":"proxy","image":"p","restartPolicy":"Always","resources":{}}],
+            "containers":[{"name":"c","image":"nginx:1","command":["x"],"args":null,"ports":[{"containerPort":80,"protocol":"TCP"}],
+            "resources":{"requests":{"cpu":"100m","memory":"64Mi"},"limits":{"cpu":1}},"terminationMessagePath":"/dev/termination-log"}],
+            "restartPolicy":"OnFailure","terminationGracePeriodSeconds":30,"nodeName":"vk"},"status":{"phase":"Pending"}}"#,
+        )
+        .parse()
+        .unwrap();
+        assert_eq!((pod.metadata.name.as_str(), pod.metadata.uid.as_str()), ("web", "u-1"));
+        assert_eq!(pod.metadata.creation_timestamp.unwrap().to_string(), "2026-11-24T10:00:00Z");
+        assert_eq!(pod.spec.restart_policy, RestartPolicy::OnFailure);
+        assert!(pod.spec.init_containers[0].is_sidecar());
+        let container = &pod.spec.containers[0];
+        assert_eq!(container.ports[0].container_port, 80);
+        assert_eq!(container.resources.requests["cpu"].millis(), 100);
+        assert_eq!(container.resources.limits["cpu"].millis(), 1000);
+        assert_eq!(pod.spec.volumes[0]["emptyDir"], serde_json::json!({}));
+    }
+
+    #[test]
+    fn a_broken_manifest_is_an_invalid_argument() {
+        let error = desired(r#"{"spec":{"containers":[{"name":1}]}}"#).parse().unwrap_err();
+        assert_eq!(error.code, crate::Code::InvalidArgument);
+        assert!(error.message.contains("invalid type: integer `1`"), "{}", error.message);
+    }
+}
