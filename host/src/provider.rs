@@ -477,7 +477,8 @@ pub trait Provider: Send + Sync + 'static {
     /// Brings a running pod to a new revision, or says `Unimplemented`.
     async fn update_pod(&self, call: Call, pod: DesiredPod) -> Result<(), Error>;
 
-    /// Starts the removal. `pod` is none when the API server no longer has it; `grace` is none for the pod's own.
+    /// Starts the removal. `pod` is none when the API server no longer has it, and its `containers` are empty: nothing is
+    /// resolved for a pod that goes. `grace` is none for the pod's own.
     async fn delete_pod(
         &self,
         call: Call,

@@ -403,10 +403,7 @@ impl Task {
 
     /// Asks the provider to end the workload; again at once if the grace shrinks meanwhile (R7).
     async fn remove(&mut self) {
-        let desired = match &self.object {
-            Some(object) => self.shared.resolver.resolve(object).await.0.ok(),
-            None => None,
-        };
+        let desired = self.object.as_ref().filter(|_| !self.forgotten).map(|object| self.shared.resolver.unresolved(object));
         let grace = self.grace();
         let shared = self.shared.clone();
         let id = self.id.clone();
