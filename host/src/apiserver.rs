@@ -115,6 +115,7 @@ impl ApiServer {
         let service = tower::ServiceBuilder::new()
             .layer(self.config.base_uri_layer())
             .option_layer(self.config.auth_layer().map_err(error)?)
+            .layer(self.config.extra_headers_layer().map_err(error)?)
             .map_request(move |mut request: http::Request<Body>| {
                 request.headers_mut().insert(http::header::USER_AGENT, user_agent.clone());
                 request
@@ -152,6 +153,14 @@ fn default_kubeconfig() -> Option<PathBuf> {
     let from_env = std::env::var_os("KUBECONFIG")
         .and_then(|value| std::env::split_paths(&value).find(|p| !p.as_os_str().is_empty()));
     from_env.or_else(|| std::env::home_dir().map(|home| home.join(".kube/config")).filter(|path| path.exists()))
+}
+
+/// A request that is given up after a while: an API server that hangs is one that does not answer.
+pub async fn timed<T>(limit: Duration, request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    match tokio::time::timeout(limit, request).await {
+        Ok(result) => result,
+        Err(_) => Err(kube::Error::Service(format!("no answer within {limit:?}").into())),
+    }
 }
 
 /// The last error of the chain: `connection refused` rather than `client error (Connect)`.

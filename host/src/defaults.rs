@@ -106,8 +106,10 @@ pub mod pods {
     pub const CHANGES_WAIT: Duration = Duration::from_secs(30);
     /// Time between lists of a provider that tells no changes.
     pub const POLL_PERIOD: Duration = Duration::from_secs(5);
-    /// Full comparison of desired and provided pods, beside the changes (R2).
-    pub const RESYNC_PERIOD: Duration = Duration::from_secs(60);
+    /// How often a pod that was asked to end is looked at, beside the provider's own news.
+    pub const STOPPING_LOOK: Duration = Duration::from_secs(30);
+    /// How long a removal may take beyond its grace before it is asked for again.
+    pub const REMOVAL_PATIENCE: Duration = Duration::from_secs(30);
     /// How long the first status waits for the provider's own, to go out as one write (R19).
     pub const FIRST_STATUS_WAIT: Duration = Duration::from_millis(100);
     /// Longest pause while a ConfigMap or Secret is missing.

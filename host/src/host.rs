@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, Client};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::apiserver::ApiServer;
@@ -90,6 +91,8 @@ pub struct Host {
     reviews: Client,
     events: Events,
     reach: watch::Sender<Reach>,
+    /// Ends all parts but the lease.
+    stop: CancellationToken,
     identity: Identity,
 }
 
@@ -121,6 +124,7 @@ impl Config {
         let provider: Arc<dyn Provider> = plugin.clone();
 
         let node_client = server.client()?;
+        let stop = CancellationToken::new();
         let events = Events::start(node_client.clone(), &self.node_name);
         let (reach, reach_receiver) = watch::channel(Reach::assumed());
         let (told, changed) = (Arc::new(ArcSwap::from_pointee(self.told(internal_ip))), Arc::new(Notify::new()));
@@ -135,6 +139,7 @@ impl Config {
             reachable: reachable(reach_receiver.clone()),
             node_changed: changed.clone(),
             provider: provider.clone(),
+            shutdown: stop.clone(),
         };
         let node = node::Config {
             name: self.node_name.clone(),
@@ -161,6 +166,7 @@ impl Config {
             reviews: node_client,
             events,
             reach,
+            stop,
             identity,
         })
     }
@@ -236,51 +242,64 @@ fn reachable(mut reach: watch::Receiver<Reach>) -> watch::Receiver<bool> {
 }
 
 impl Host {
-    /// Is a node until `shutdown`, or until another host takes it over.
+    /// Is a node until `shutdown`, until another host takes it over, or until a part of it ends by itself: half a host must
+    /// not go on looking like a whole one.
     pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let node_uid = self.node.uid();
         tokio::select! {
-            registered = self.node.register() => registered?,
+            ready = self.take_node() => ready?,
             () = shutdown.cancelled() => return Ok(()),
         }
-        self.events.node(
+        let Self { node_name, plugin, provider, lease, node, pods, kubelet, reviews, events, reach, stop, identity } =
+            self;
+        events.node(
             "Starting",
-            format!("Starting vk-host {} with provider {}", env!("CARGO_PKG_VERSION"), self.provider.identity().name),
+            format!("Starting vk-host {} with provider {}", env!("CARGO_PKG_VERSION"), provider.identity().name),
         );
-        let stop = shutdown.child_token();
-        let index = self.pods.index();
-        let reach = tokio::spawn(reach::watch(self.provider.clone(), self.events.clone(), self.reach, stop.clone()));
-        let node = tokio::spawn(self.node.run(stop.clone()));
-        let pods = tokio::spawn(self.pods.run(stop.clone()));
-        let kubelet = self.kubelet;
-        let (provider, reviews, name, token) =
-            (self.provider.clone(), self.reviews, self.node_name.clone(), stop.clone());
-        let kubelet = tokio::spawn(async move { kubelet.run(provider, index, reviews, &name, token).await });
+        let (index, node_uid) = (pods.index(), node.uid());
+        let mut parts = JoinSet::new();
+        parts.spawn(named("ping", reach::watch(provider.clone(), events, reach, stop.clone())));
+        parts.spawn(named("node", node.run(stop.clone())));
+        parts.spawn(named("pods", pods.run()));
+        let (api, name, token) = (provider.clone(), node_name.clone(), stop.clone());
+        parts.spawn(named("kubelet API", async move { kubelet.run(api, index, reviews, &name, token).await }));
         // The lease runs to the very end: the node is alive for as long as the host is.
         let end = CancellationToken::new();
-        let mut lease = tokio::spawn(self.lease.run(node_uid, end.clone()));
-        tracing::info!(node = %self.node_name, "running");
-        let lost = tokio::select! {
-            () = shutdown.cancelled() => None,
-            ended = &mut lease => Some(ended),
+        let mut lease = tokio::spawn(lease.run(node_uid, end.clone()));
+        tracing::info!(node = %node_name, "running");
+        let result = tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            ended = &mut lease => ended.map_err(anyhow::Error::from).and_then(|lost| lost.map_err(anyhow::Error::from)),
+            Some(ended) = parts.join_next() => Err(match ended {
+                Ok(part) => anyhow::anyhow!("the {part} part ended by itself; see the log"),
+                Err(error) => anyhow::anyhow!("a part of the host failed: {error}"),
+            }),
         };
         stop.cancel();
         tracing::info!("stopping; pods stay where they are");
-        for part in [reach, node, pods, kubelet] {
-            part.await?;
-        }
-        match tokio::time::timeout(STOP_TIMEOUT, self.provider.stop()).await {
+        while parts.join_next().await.is_some() {}
+        match tokio::time::timeout(STOP_TIMEOUT, provider.stop()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the provider did not stop well"),
             Err(_) => tracing::warn!("the provider did not stop within {STOP_TIMEOUT:?}"),
         }
-        self.plugin.shutdown().await;
+        plugin.shutdown().await;
         end.cancel();
-        let ended = match lost {
-            Some(ended) => ended,
-            None => lease.await,
-        };
-        drop(self.identity);
-        Ok(ended??)
+        if !lease.is_finished() {
+            let _ = lease.await;
+        }
+        drop(identity);
+        result
     }
+
+    /// Registers the node and takes its lease; from then on no other host is it.
+    async fn take_node(&mut self) -> anyhow::Result<()> {
+        self.node.register().await?;
+        let uid = self.node.uid().borrow().clone();
+        Ok(self.lease.acquire(uid.as_deref()).await?)
+    }
+}
+
+async fn named(name: &'static str, part: impl Future<Output = ()>) -> &'static str {
+    part.await;
+    name
 }

@@ -293,6 +293,13 @@ pub struct Batch {
     pub again_after: Duration,
 }
 
+impl Batch {
+    /// Nothing has happened.
+    pub fn says_nothing(&self) -> bool {
+        self.scope == Scope::Delta && self.changed.is_empty() && self.touched.is_empty() && !self.node_changed
+    }
+}
+
 /// Which of the two a container wrote to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {

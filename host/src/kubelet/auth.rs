@@ -26,7 +26,7 @@ const REVIEW_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct User {
     /// The subject's common name.
     pub name: String,
-    /// The subject's organizations.
+    /// The subject's organizations, and `system:authenticated` as for every user who is known.
     pub groups: Vec<String>,
 }
 
@@ -47,7 +47,8 @@ impl User {
         let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
         let subject = certificate.subject();
         let name = subject.iter_common_name().next()?.as_str().ok()?.to_string();
-        let groups = subject.iter_organization().filter_map(|group| group.as_str().ok().map(str::to_string)).collect();
+        let organizations = subject.iter_organization().filter_map(|group| group.as_str().ok());
+        let groups = organizations.chain(["system:authenticated"]).map(str::to_string).collect();
         Some(Self { name, groups })
     }
 }
@@ -139,6 +140,12 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = parameters.self_signed(&key).unwrap();
         let user = User::of(certificate.der()).unwrap();
-        assert_eq!(user, User { name: "kube-apiserver-kubelet-client".into(), groups: vec!["system:masters".into()] });
+        assert_eq!(
+            user,
+            User {
+                name: "kube-apiserver-kubelet-client".into(),
+                groups: vec!["system:masters".into(), "system:authenticated".into()]
+            }
+        );
     }
 }

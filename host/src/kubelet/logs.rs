@@ -96,12 +96,18 @@ pub(super) async fn serve(
     }
     let (sink, mut entries) = mpsc::channel(BATCHES);
     let (canceller, call) = Call::new();
+    let canceller = CancelOnDrop(canceller);
     let format = Format::new(&wanted);
     let (provider, id, shutdown) = (api.provider.clone(), pod.id(), api.shutdown.clone());
     let session =
         tokio::spawn(async move { provider.get_container_logs(call, &id, &container, wanted.options, sink).await });
     // The status line is due with the first entry, or with the end; a sink that closes without one comes just before the end.
-    let first = entries.recv().await;
+    let first = tokio::select! {
+        first = entries.recv() => first,
+        () = api.shutdown.cancelled() => {
+            return (StatusCode::SERVICE_UNAVAILABLE, "the node is shutting down").into_response();
+        }
+    };
     if first.is_none() {
         match session.await {
             Ok(Ok(())) => {}
@@ -109,7 +115,7 @@ pub(super) async fn serve(
             Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
         }
     }
-    let reader = Reader { _canceller: CancelOnDrop(canceller), entries, format };
+    let reader = Reader { _canceller: canceller, entries, format };
     Body::from_stream(reader.stream(first, shutdown)).into_response()
 }
 
@@ -191,11 +197,10 @@ impl Format {
             }
             let [stdout, stderr] = &mut self.line_start;
             let line_start = if entry.source == crate::provider::Source::Stdout { stdout } else { stderr };
-            if self.timestamps && *line_start {
-                let time =
-                    entry.time_ns.and_then(|ns| Timestamp::from_nanosecond(i128::from(ns)).ok()).unwrap_or_default();
-                out.put_slice(time.to_string().as_bytes());
-                out.put_u8(b' ');
+            let time = entry.time_ns.and_then(|ns| Timestamp::from_nanosecond(i128::from(ns)).ok());
+            if let Some(time) = time.filter(|_| self.timestamps && *line_start) {
+                // Nine digits always, as the kubelet prints them.
+                out.put_slice(format!("{time:.9} ").as_bytes());
             }
             out.put_slice(&entry.bytes);
             if !entry.partial {
@@ -262,7 +267,7 @@ mod tests {
             entry(second, "b", false),
             entry(second + 5, "c", false),
         ]);
-        assert_eq!(text, "2026-01-01T00:00:01Z ab\n2026-01-01T00:00:01.000000005Z c\n");
+        assert_eq!(text, "2026-01-01T00:00:01.000000000Z ab\n2026-01-01T00:00:01.000000005Z c\n");
         let mut format = Format::new(&wanted(Params { limit_bytes: Some(4), ..Params::default() }));
         assert_eq!(format.lines(&[entry(1, "abc", false), entry(1, "d", false)]), "abc\n");
         assert!(format.is_full());

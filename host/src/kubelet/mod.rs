@@ -17,11 +17,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{Method, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use kube::Client;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,6 +32,12 @@ use crate::provider::Provider;
 use auth::{Authorizer, Refusal, User};
 use tls::Serving;
 
+/// Connections at once; more wait. Far more than an API server opens, far fewer than there are file descriptors.
+const CONNECTIONS: usize = 512;
+/// How long the head of a request may take, and how long a client whom nobody knows may stay.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a silent client is asked for a sign of life, so that one that vanished does not keep a session for ever.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// A handshake that takes longer is given up, so that silent clients hold nothing.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -116,7 +123,12 @@ impl Listening {
             .with_state(api);
         tracing::info!(address = %self.address, "kubelet API listens");
         let connections = TaskTracker::new();
+        let permits = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
+            let permit = tokio::select! {
+                permit = permits.clone().acquire_owned() => permit,
+                () = shutdown.cancelled() => break,
+            };
             let stream = tokio::select! {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => stream,
@@ -130,7 +142,10 @@ impl Listening {
                 () = shutdown.cancelled() => break,
             };
             let connection = connect(self.acceptor.clone(), stream, router.clone(), shutdown.clone());
-            connections.spawn(connection);
+            connections.spawn(async move {
+                connection.await;
+                drop(permit);
+            });
         }
         connections.close();
         if tokio::time::timeout(logs::DRAIN, connections.wait()).await.is_err() {
@@ -140,18 +155,24 @@ impl Listening {
 }
 
 async fn connect(acceptor: TlsAcceptor, stream: TcpStream, router: Router, shutdown: CancellationToken) {
+    // A line of a log that is followed shall not wait for the next one.
+    let _ = stream.set_nodelay(true);
     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => return tracing::debug!("TLS handshake took too long"),
     };
     let user = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).and_then(User::of);
+    let stays = if user.is_some() { None } else { Some(HEAD_TIMEOUT) };
     let router = router.layer(axum::Extension(user));
-    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = &mut connection => result,
+        () = leave_after(stays) => return tracing::debug!("a client without certificate stayed too long"),
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -159,6 +180,13 @@ async fn connect(acceptor: TlsAcceptor, stream: TcpStream, router: Router, shutd
     };
     if let Err(error) = result {
         tracing::debug!(%error, "connection of the kubelet API ended badly");
+    }
+}
+
+async fn leave_after(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
     }
 }
 

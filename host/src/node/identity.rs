@@ -89,11 +89,6 @@ impl Identity {
             None => write(&path, found).map(|()| found.to_string()),
         }
     }
-
-    /// Where others keep their state.
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
 }
 
 fn read(path: &Path) -> Result<Option<String>, Error> {
@@ -110,7 +105,9 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
     let new = path.with_extension("new");
     let mut file = File::create(&new).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-    std::fs::rename(&new, path).map_err(failed)
+    std::fs::rename(&new, path).map_err(failed)?;
+    // The new name is on disk once its directory is.
+    path.parent().map_or(Ok(()), |directory| File::open(directory).and_then(|d| d.sync_all())).map_err(failed)
 }
 
 #[cfg(test)]

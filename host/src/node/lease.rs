@@ -12,6 +12,7 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::apiserver::timed;
 use crate::defaults::node::{LEASE_DURATION, LEASE_RENEWAL, REQUEST_TIMEOUT};
 
 /// Where node leases live.
@@ -92,6 +93,21 @@ impl Keeper {
         (until > Timestamp::now()).then(|| (holder.to_string(), until))
     }
 
+    /// Writes the lease for the first time: of two hosts that start together only one succeeds. Tries again for as long as
+    /// the API server is out of reach.
+    pub async fn acquire(&mut self, owner: Option<&str>) -> Result<(), Error> {
+        loop {
+            match self.renew(owner).await {
+                Ok(()) => return Ok(()),
+                Err(Failure::Lost(error)) => return Err(error),
+                Err(Failure::Again(message)) => {
+                    tracing::warn!(%message, "lease not acquired");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
     /// Renews until shutdown; returns early only if another host took over. The owner is the Node's UID, once it is known.
     pub async fn run(
         mut self,
@@ -118,8 +134,8 @@ impl Keeper {
     async fn renew(&mut self, owner: Option<&str>) -> Result<(), Failure> {
         let wanted = self.wanted(owner);
         let result = match &self.lease {
-            Some(_) => timed(self.api.replace(&self.node, &PostParams::default(), &wanted)).await,
-            None => timed(self.api.create(&PostParams::default(), &wanted)).await,
+            Some(_) => timed(REQUEST_TIMEOUT, self.api.replace(&self.node, &PostParams::default(), &wanted)).await,
+            None => timed(REQUEST_TIMEOUT, self.api.create(&PostParams::default(), &wanted)).await,
         };
         match result {
             Ok(lease) => {
@@ -134,8 +150,10 @@ impl Keeper {
                 }
                 let wanted = self.wanted(owner);
                 let again = match &self.lease {
-                    Some(_) => timed(self.api.replace(&self.node, &PostParams::default(), &wanted)).await,
-                    None => timed(self.api.create(&PostParams::default(), &wanted)).await,
+                    Some(_) => {
+                        timed(REQUEST_TIMEOUT, self.api.replace(&self.node, &PostParams::default(), &wanted)).await
+                    }
+                    None => timed(REQUEST_TIMEOUT, self.api.create(&PostParams::default(), &wanted)).await,
                 };
                 self.lease = Some(again.map_err(|error| Failure::Again(error.to_string()))?);
                 Ok(())
@@ -176,18 +194,11 @@ impl Keeper {
 
     async fn read(&self) -> Result<Option<Lease>, Error> {
         let failed = |message: String| Error::Request { node: self.node.clone(), message };
-        timed(self.api.get_opt(&self.node)).await.map_err(|error| failed(error.to_string()))
+        timed(REQUEST_TIMEOUT, self.api.get_opt(&self.node)).await.map_err(|error| failed(error.to_string()))
     }
 }
 
 enum Failure {
     Lost(Error),
     Again(String),
-}
-
-async fn timed<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
-        Ok(result) => result,
-        Err(_) => Err(kube::Error::Service(format!("no answer within {REQUEST_TIMEOUT:?}").into())),
-    }
 }

@@ -2,9 +2,11 @@
 //!
 //! - [`lease`]: the heartbeat, apart from everything else;
 //! - [`reach`]: whether the backend answers;
+//! - [`describe`]: what the provider says that the node is;
 //! - [`object`]: what the object says, as pure functions;
 //! - here: one loop that registers, watches the own object, and mends what differs.
 
+pub mod describe;
 pub mod identity;
 pub mod lease;
 pub mod object;
@@ -25,12 +27,15 @@ use kube::{Api, Client};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::defaults::node::{REQUEST_TIMEOUT, STATUS_REPORT};
+use crate::apiserver::timed;
+use crate::defaults::node::{PING_PERIOD, REQUEST_TIMEOUT, STATUS_REPORT};
 use crate::pods::Backoff;
 use crate::pods::events::Events;
 use crate::pods::resolve;
-use crate::provider::{Address, Condition, Error as ProviderError, Provider, Truth};
+use crate::provider::{Address, Amount, Condition, Provider, Truth};
+use describe::Description;
 use object::Facts;
 use reach::Reach;
 use taint::Taint;
@@ -93,38 +98,35 @@ pub struct Config {
 pub struct NodeKeeper {
     config: Config,
     api: Api<Node>,
-    facts: Facts,
     /// The identity is a node's: it may set taints at registration only (NodeRestriction).
     is_node_identity: bool,
+    described: watch::Sender<Description>,
     current: Option<Node>,
+    /// When the conditions were last written.
     reported: Instant,
     uid: watch::Sender<Option<String>>,
 }
 
 impl Config {
     /// Checks the identity and asks the provider what the node is. An unreachable backend is no error (R31): the node is
-    /// registered with what is known.
+    /// registered with what is known by then.
     pub async fn build(self) -> Result<NodeKeeper, Error> {
         let is_node_identity = check_identity(&self.client, &self.name).await?;
-        let facts = Facts {
-            name: self.name.clone(),
-            operating_system: self.operating_system.clone(),
-            addresses: own_addresses(&self),
-            port: self.port,
-            taints: self.taints.clone(),
-            ..Facts::default()
-        };
-        let api = Api::all(self.client.clone());
-        let mut keeper = NodeKeeper {
-            config: self,
-            api,
-            facts,
+        let mut description = Description::default();
+        let ask = describe::ask(&*self.provider, &self.operating_system, &mut description);
+        if tokio::time::timeout(PING_PERIOD, ask).await.is_err() {
+            tracing::warn!("the provider does not say within {PING_PERIOD:?} what the node is; it is asked again");
+        }
+        let keeper = NodeKeeper {
+            api: Api::all(self.client.clone()),
             is_node_identity,
+            described: watch::Sender::new(description),
             current: None,
             reported: Instant::now(),
             uid: watch::Sender::new(None),
+            config: self,
         };
-        keeper.ask_provider().await;
+        keeper.tell_pods();
         Ok(keeper)
     }
 }
@@ -134,18 +136,24 @@ fn own_addresses(config: &Config) -> Vec<Address> {
     vec![address("InternalIP", &config.internal_ip), address("Hostname", &config.name)]
 }
 
-/// Whether the identity is a node's; an error if it is another node's. A cluster that cannot tell is no obstacle.
+/// Whether the identity is a node's; an error if it is another node's. Where the API server does not say, it is taken for a
+/// node's: the rights of a node are the lesser ones.
 async fn check_identity(client: &Client, node: &str) -> Result<bool, Error> {
     let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
     let params = PostParams::default();
-    let review = timed(reviews.create(&params, &SelfSubjectReview::default())).await;
-    let user =
-        review.ok().and_then(|review| review.status).and_then(|status| status.user_info).and_then(|info| info.username);
+    let review = timed(REQUEST_TIMEOUT, reviews.create(&params, &SelfSubjectReview::default())).await;
+    let user = match review {
+        Ok(review) => review.status.and_then(|status| status.user_info).and_then(|info| info.username),
+        Err(error) => {
+            tracing::warn!(%error, "cannot find out who this host is");
+            None
+        }
+    };
     match user {
         Some(user) if user.strip_prefix(NODE_USER).is_some_and(|name| name != node) => {
             Err(Error::OtherNode { user, node: node.into() })
         }
-        user => Ok(user.is_some_and(|user| user.starts_with(NODE_USER))),
+        user => Ok(user.is_none_or(|user| user.starts_with(NODE_USER))),
     }
 }
 
@@ -174,12 +182,12 @@ impl NodeKeeper {
 
     async fn register_once(&mut self) -> kube::Result<()> {
         let name = self.config.name.clone();
-        let node = match timed(self.api.get_opt(&name)).await? {
+        let node = match timed(REQUEST_TIMEOUT, self.api.get_opt(&name)).await? {
             Some(node) => node,
             None => {
                 let node =
-                    serde_json::from_value(self.facts.node(Timestamp::now())).map_err(kube::Error::SerdeError)?;
-                let created = timed(self.api.create(&PostParams::default(), &node)).await?;
+                    serde_json::from_value(self.facts().node(Timestamp::now())).map_err(kube::Error::SerdeError)?;
+                let created = timed(REQUEST_TIMEOUT, self.api.create(&PostParams::default(), &node)).await?;
                 tracing::info!(node = %name, "node registered");
                 self.config.events.node("RegisteredNode", format!("Node {name} registered by vk-host"));
                 self.reported = Instant::now();
@@ -201,28 +209,30 @@ impl NodeKeeper {
 
     /// Keeps the object true until shutdown.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        let description = describe::watch(
+            self.config.provider.clone(),
+            self.config.operating_system.clone(),
+            self.config.changed.clone(),
+            self.config.reach.clone(),
+            self.described.clone(),
+            shutdown.clone(),
+        );
+        let _describing = AbortOnDropHandle::new(tokio::spawn(description));
+        let mut described = self.described.subscribe();
         let config = watcher::Config::default().fields(&format!("metadata.name={}", self.config.name));
         let mut watch = std::pin::pin!(watcher(self.api.clone(), config).default_backoff());
         let mut backoff = Backoff::new(RETRY.0, RETRY.1);
         let mut again: Option<Instant> = None;
         let mut listed = false;
         loop {
-            let heartbeat = self.reported + STATUS_REPORT;
-            let wake = [Some(heartbeat), again, self.not_ready_at()].into_iter().flatten().min().unwrap_or(heartbeat);
-            let changed = self.config.changed.clone();
+            // After a failure the back-off rules, not the report that is due.
+            let wake = again.unwrap_or(self.reported + STATUS_REPORT);
+            let wake = self.not_ready_at().map_or(wake, |at| at.min(wake));
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = tokio::time::sleep_until(wake) => {
-                    if again.is_some() && self.facts.capacity.is_empty() {
-                        self.ask_provider().await;
-                    }
-                }
-                () = changed.notified() => self.ask_provider().await,
-                Ok(()) = self.config.reach.changed() => {
-                    if self.config.reach.borrow_and_update().reachable {
-                        self.ask_provider().await;
-                    }
-                }
+                () = tokio::time::sleep_until(wake) => {}
+                Ok(()) = described.changed() => self.tell_pods(),
+                Ok(()) = self.config.reach.changed() => {}
                 Some(event) = watch.next() => match event {
                     Ok(watcher::Event::Init) => listed = false,
                     Ok(watcher::Event::InitApply(node) | watcher::Event::Apply(node)) => {
@@ -234,16 +244,21 @@ impl NodeKeeper {
                         tracing::warn!(node = %self.config.name, "the Node object was deleted; registering again");
                         self.current = None;
                     }
-                    Err(error) => tracing::warn!(%error, "watch of the node interrupted"),
+                    Err(error) => {
+                        tracing::warn!(%error, "watch of the node interrupted");
+                        continue;
+                    }
                 },
             }
+            if again.is_some_and(|at| at > Instant::now()) {
+                continue;
+            }
             let due = self.reported + STATUS_REPORT <= Instant::now();
-            let result = match self.current {
-                Some(_) => self.mend(due).await,
-                None => self.register_once().await,
+            let written = tokio::select! {
+                () = shutdown.cancelled() => return,
+                written = self.write(due) => written,
             };
-            again = match result {
-                Ok(()) if self.facts.capacity.is_empty() => Some(Instant::now() + backoff.pause()),
+            again = match written {
                 Ok(()) => {
                     backoff.reset();
                     None
@@ -256,39 +271,40 @@ impl NodeKeeper {
         }
     }
 
-    /// Asks the provider what the node is. What it does not answer stays as it was.
-    async fn ask_provider(&mut self) {
-        let provider = self.config.provider.clone();
-        let (details, capacity, conditions, addresses, port, system) = tokio::join!(
-            provider.node_details(),
-            provider.capacity(),
-            provider.node_conditions(),
-            provider.node_addresses(),
-            provider.node_daemon_endpoints(),
-            provider.operating_system(),
-        );
-        let own = own_addresses(&self.config);
-        keep("details", details, |details| self.facts.details = details);
-        keep("capacity", capacity, |capacity| self.facts.capacity = capacity);
-        keep("conditions", conditions, |conditions| self.facts.conditions = conditions);
-        keep("addresses", addresses, |addresses| self.facts.addresses = addresses.unwrap_or(own));
-        keep("daemon endpoints", port, |port| self.facts.port = port.unwrap_or(self.config.port));
-        keep("operating system", system, |system| {
-            if system != self.config.operating_system {
-                tracing::warn!(provider = %system, flag = %self.config.operating_system, "the provider's operating system is not that of --os; --os stands");
-            }
-        });
-        self.facts.own_conditions = self.own_conditions();
-        self.config.told.rcu(|told| {
-            let allocatable = self.facts.capacity.iter();
-            let allocatable =
-                allocatable.map(|a| (a.resource.clone(), a.allocatable.clone().unwrap_or_else(|| a.capacity.clone())));
-            let internal = self.facts.addresses.iter().find(|a| a.kind == "InternalIP");
-            resolve::Node {
-                allocatable: allocatable.collect(),
-                internal_ip: internal.map_or_else(|| self.config.internal_ip.clone(), |a| a.address.clone()),
-                ..resolve::Node::clone(told)
-            }
+    async fn write(&mut self, heartbeat: bool) -> kube::Result<()> {
+        match self.current {
+            Some(_) => self.mend(heartbeat).await,
+            None => self.register_once().await,
+        }
+    }
+
+    /// What the object should say.
+    fn facts(&self) -> Facts {
+        let Description { details, capacity, conditions, addresses, port } = self.described.borrow().clone();
+        Facts {
+            name: self.config.name.clone(),
+            operating_system: self.config.operating_system.clone(),
+            addresses: addresses.unwrap_or_else(|| own_addresses(&self.config)),
+            port: port.unwrap_or(self.config.port),
+            taints: self.config.taints.clone(),
+            details,
+            capacity,
+            conditions,
+            own_conditions: self.own_conditions(),
+        }
+    }
+
+    /// What pods are told of the node: its address and what can be allocated.
+    fn tell_pods(&self) {
+        let facts = self.facts();
+        let amount = |amount: &Amount| {
+            (amount.resource.clone(), amount.allocatable.clone().unwrap_or_else(|| amount.capacity.clone()))
+        };
+        let internal = facts.addresses.iter().find(|address| address.kind == "InternalIP");
+        self.config.told.rcu(|told| resolve::Node {
+            allocatable: facts.capacity.iter().map(amount).collect(),
+            internal_ip: internal.map_or_else(|| self.config.internal_ip.clone(), |address| address.address.clone()),
+            ..resolve::Node::clone(told)
         });
     }
 
@@ -322,42 +338,33 @@ impl NodeKeeper {
         vec![ready, reachable]
     }
 
-    /// Writes what differs from what should be.
+    /// Writes what differs from what should be, the status first: nothing else shall keep it from being true.
     async fn mend(&mut self, heartbeat: bool) -> kube::Result<()> {
-        self.facts.own_conditions = self.own_conditions();
+        let facts = self.facts();
         let name = self.config.name.clone();
         let params = PatchParams::default();
-        if let Some(patch) = self.current.as_ref().and_then(|node| self.facts.label_patch(node)) {
-            let node = timed(self.api.patch(&name, &params, &Patch::Merge(&patch))).await?;
-            self.take(node);
-        }
+        let mut result = Ok(());
         if let Some(patch) =
-            self.current.as_ref().filter(|_| !self.is_node_identity).and_then(|node| self.facts.taint_patch(node))
+            self.current.as_ref().and_then(|node| facts.status_patch(node, Timestamp::now(), heartbeat))
         {
-            let node = timed(self.api.patch(&name, &params, &Patch::Merge(&patch))).await?;
-            self.take(node);
+            match timed(REQUEST_TIMEOUT, self.api.patch_status(&name, &params, &Patch::Strategic(&patch))).await {
+                Ok(node) => {
+                    if patch.pointer("/status/conditions").is_some() {
+                        self.reported = Instant::now();
+                    }
+                    self.take(node);
+                }
+                Err(error) => result = Err(error),
+            }
         }
-        if let Some(patch) =
-            self.current.as_ref().and_then(|node| self.facts.status_patch(node, Timestamp::now(), heartbeat))
-        {
-            let node = timed(self.api.patch_status(&name, &params, &Patch::Strategic(&patch))).await?;
-            self.reported = Instant::now();
-            self.take(node);
+        let taints = |facts: &Facts, node: &Node| facts.taint_patch(node).filter(|_| !self.is_node_identity);
+        let patches = self.current.as_ref().map(|node| [facts.label_patch(node), taints(&facts, node)]);
+        for patch in patches.into_iter().flatten().flatten() {
+            match timed(REQUEST_TIMEOUT, self.api.patch(&name, &params, &Patch::Merge(&patch))).await {
+                Ok(node) => self.take(node),
+                Err(error) => result = result.and(Err(error)),
+            }
         }
-        Ok(())
-    }
-}
-
-fn keep<T>(what: &str, answer: Result<T, ProviderError>, take: impl FnOnce(T)) {
-    match answer {
-        Ok(value) => take(value),
-        Err(error) => tracing::warn!(%error, "the provider does not tell the node's {what}"),
-    }
-}
-
-async fn timed<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
-        Ok(result) => result,
-        Err(_) => Err(kube::Error::Service(format!("no answer within {REQUEST_TIMEOUT:?}").into())),
+        result
     }
 }

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Map, Value, json};
 
 use super::taint::Taint;
+use crate::pods::resolve::quantity::Quantity;
 use crate::provider::{Address, Amount, Condition, NodeDetails, Truth};
 
 /// All that the Node object is made from.
@@ -56,7 +57,7 @@ impl Facts {
             ("type", "virtual-kubelet"),
         ];
         let own = own.map(|(key, value)| (key.to_string(), value.to_string()));
-        self.details.labels.iter().filter(|(key, _)| may_label(key)).cloned().chain(own).collect()
+        self.details.labels.iter().cloned().chain(own).collect()
     }
 
     /// The object to register.
@@ -146,8 +147,8 @@ impl Facts {
                 NodeCondition {
                     type_: condition.kind,
                     status: status.into(),
-                    reason: Some(condition.reason),
-                    message: Some(condition.message),
+                    reason: Some(condition.reason).filter(|text| !text.is_empty()),
+                    message: Some(condition.message).filter(|text| !text.is_empty()),
                     last_heartbeat_time: Some(Time(now)),
                     last_transition_time: since.or(Some(Time(now))),
                 }
@@ -166,6 +167,7 @@ impl Facts {
             let differs = match field.as_str() {
                 "conditions" => heartbeat || conditions_differ(before, &value),
                 "addresses" => *before != value,
+                "capacity" | "allocatable" => !same_amounts(before, &value),
                 _ => !contains(before, &value),
             };
             if differs {
@@ -225,6 +227,15 @@ fn without_heartbeats(conditions: &Value) -> Vec<Value> {
     list
 }
 
+/// Amounts are compared as numbers: the API server writes `2000` as `2k`.
+fn same_amounts(before: &Value, wanted: &Value) -> bool {
+    let amount = |value: Option<&Value>| value.and_then(Value::as_str).and_then(|text| Quantity::parse(text).ok());
+    wanted.as_object().into_iter().flatten().all(|(key, value)| {
+        let (now, then) = (amount(Some(value)), amount(before.get(key)));
+        now.is_some() && now == then
+    })
+}
+
 /// Every field of `part` is in `whole`; what else `whole` has does not matter.
 fn contains(whole: &Value, part: &Value) -> bool {
     match part {
@@ -233,9 +244,18 @@ fn contains(whole: &Value, part: &Value) -> bool {
     }
 }
 
-/// One forbidden label refuses the whole registration (NodeRestriction), so such a label of a provider is left out.
-fn may_label(key: &str) -> bool {
-    let Some((domain, _)) = key.split_once('/') else { return true };
+/// Whether a node may have this label: a valid value, and no key that NodeRestriction forbids.
+pub fn may_label(key: &str, value: &str) -> bool {
+    if !(value.is_empty() || super::taint::is_name(value, 63)) {
+        return false;
+    }
+    let (domain, name) = key.split_once('/').unwrap_or(("", key));
+    if !super::taint::is_name(name, 63) {
+        return false;
+    }
+    if domain.is_empty() {
+        return !key.starts_with('/');
+    }
     let reserved = ["kubernetes.io", "k8s.io"]
         .iter()
         .any(|r| domain == *r || domain.strip_suffix(r).is_some_and(|d| d.ends_with('.')));
@@ -301,7 +321,10 @@ mod tests {
     #[test]
     fn nothing_changed_is_nothing_written_but_a_heartbeat_is() {
         let later = at("2026-01-01T00:05:00Z");
-        assert_eq!(facts().status_patch(&registered(), later, false), None);
+        let mut node = registered();
+        let capacity = node.status.as_mut().unwrap().capacity.as_mut().unwrap();
+        capacity.get_mut("cpu").unwrap().0 = "20000m".into();
+        assert_eq!(facts().status_patch(&node, later, false), None, "an amount in other words is the same amount");
         let patch = facts().status_patch(&registered(), later, true).unwrap();
         let ready = &patch["status"]["conditions"][0];
         assert_eq!(
@@ -328,15 +351,17 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_the_api_server_forbids_are_left_out() {
-        let mut facts = facts();
-        facts.details.labels =
-            [("kubernetes.io/role", "agent"), ("x.k8s.io/y", "1"), ("topology.kubernetes.io/zone", "z"), ("own", "1")]
-                .map(|(k, v)| (k.to_string(), v.to_string()))
-                .to_vec();
-        let labels = facts.labels();
-        assert!(!labels.contains_key("kubernetes.io/role") && !labels.contains_key("x.k8s.io/y"));
-        assert!(labels.contains_key("topology.kubernetes.io/zone") && labels.contains_key("own"));
+    fn labels_that_the_api_server_forbids_are_told_apart() {
+        let forbidden =
+            [("kubernetes.io/role", "agent"), ("x.k8s.io/y", "1"), ("own", "no value!"), ("/x", "1"), ("", "1")];
+        let allowed = [
+            ("topology.kubernetes.io/zone", "z"),
+            ("own", "1"),
+            ("example.com/own", ""),
+            ("node.kubernetes.io/x", "1"),
+        ];
+        assert!(forbidden.iter().all(|(key, value)| !may_label(key, value)));
+        assert!(allowed.iter().all(|(key, value)| may_label(key, value)));
     }
 
     #[test]

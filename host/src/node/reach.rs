@@ -39,7 +39,11 @@ pub async fn watch(provider: Arc<dyn Provider>, events: Events, to: watch::Sende
             _ = ticks.tick() => {}
             () = shutdown.cancelled() => return,
         }
-        let (reason, message) = match tokio::time::timeout(PING_PERIOD, provider.ping()).await {
+        let answer = tokio::select! {
+            answer = tokio::time::timeout(PING_PERIOD, provider.ping()) => answer,
+            () = shutdown.cancelled() => return,
+        };
+        let (reason, message) = match answer {
             Ok(Ok(())) => (String::new(), String::new()),
             Ok(Err(error)) => (error.reason.to_string(), error.message),
             Err(_) => ("PingTimeout".into(), format!("the provider did not answer a ping within {PING_PERIOD:?}")),

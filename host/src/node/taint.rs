@@ -94,7 +94,7 @@ fn check_key(key: &str) -> Result<(), String> {
 }
 
 /// A Kubernetes name: begins and ends with a letter or digit.
-fn is_name(text: &str, longest: usize) -> bool {
+pub(super) fn is_name(text: &str, longest: usize) -> bool {
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     text.len() <= longest
         && ends(text.chars().next())

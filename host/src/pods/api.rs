@@ -8,6 +8,7 @@ use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 use serde_json::Value;
 
+use crate::apiserver::{innermost, timed};
 use crate::provider::PodRef;
 
 /// One write; longer than an API server under load takes, shorter than a person's patience.
@@ -49,7 +50,7 @@ impl PodWriter {
         let accept = http::HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
         parts.headers.insert(http::header::ACCEPT, accept);
         let request = http::Request::from_parts(parts, body);
-        let written: PartialObjectMeta<Pod> = timed(self.client.request(request)).await?;
+        let written: PartialObjectMeta<Pod> = written(self.client.request(request)).await?;
         Ok(written.metadata.resource_version)
     }
 
@@ -61,24 +62,24 @@ impl PodWriter {
             ..DeleteParams::default()
         };
         let api: Api<PartialObjectMeta<Pod>> = Api::namespaced(self.client.clone(), &id.namespace);
-        match timed(api.delete(&id.name, &params)).await {
+        match written(api.delete(&id.name, &params)).await {
             Ok(_) | Err(Error::Absent(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
 }
 
-async fn timed<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
-    match tokio::time::timeout(WRITE_TIMEOUT, request).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(kube::Error::Api(status))) => Err(match status.code {
+/// What a failed write means.
+async fn written<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+    match timed(WRITE_TIMEOUT, request).await {
+        Ok(value) => Ok(value),
+        Err(kube::Error::Api(status)) => Err(match status.code {
             404 => Error::Absent(status.message),
             // 409 is a UID that does not match, or a collision of writers that the API server gave up on.
             409 if status.message.contains("UID") => Error::Absent(status.message),
             400 | 422 => Error::Invalid(status.message),
             _ => Error::Transient(status.message),
         }),
-        Ok(Err(error)) => Err(Error::Transient(crate::apiserver::innermost(&error))),
-        Err(_) => Err(Error::Transient(format!("no answer within {WRITE_TIMEOUT:?}"))),
+        Err(error) => Err(Error::Transient(innermost(&error))),
     }
 }

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use crate::defaults::pods::{BACKOFF_FIRST, CHANGES_WAIT, POLL_PERIOD};
-use crate::provider::{Batch, Call, Code, Error, ObservedPod, PodRef, Provider, Scope, Why};
+use crate::provider::{Batch, Call, Code, Error, ObservedPod, PodRef, Provider, Scope};
+
+/// An empty answer that comes faster is none.
+const IDLE_AT_LEAST: Duration = Duration::from_millis(100);
 
 /// One piece of news.
 #[derive(Debug)]
@@ -20,7 +23,7 @@ pub(super) enum Told {
     Changed(Vec<ObservedPod>),
     /// Pods to look at.
     Touched(Vec<PodRef>),
-    /// Everything there is. `asked` when no change was the cause: it answers a [`Feed::relist`].
+    /// Everything there is: what is not in it is absent.
     Listed(Vec<ObservedPod>),
 }
 
@@ -30,7 +33,6 @@ pub(super) struct Feed {
     to: mpsc::Sender<Told>,
     relist: Arc<Notify>,
     node_changed: Arc<Notify>,
-    shutdown: CancellationToken,
 }
 
 impl Feed {
@@ -39,24 +41,16 @@ impl Feed {
         to: mpsc::Sender<Told>,
         relist: Arc<Notify>,
         node_changed: Arc<Notify>,
-        shutdown: CancellationToken,
     ) -> Self {
-        Self { provider, to, relist, node_changed, shutdown }
+        Self { provider, to, relist, node_changed }
     }
 
-    /// Runs until shutdown. A provider that cannot tell changes is listed; one that fails to is listed meanwhile.
+    /// Runs for ever. A provider that cannot tell changes is listed; one that fails to is listed meanwhile.
     pub(super) async fn run(self) {
-        let shutdown = self.shutdown.clone();
-        let run = async {
-            if self.provider.capabilities().changes {
-                self.follow().await;
-            }
-            self.poll().await;
-        };
-        tokio::select! {
-            () = run => {}
-            () = shutdown.cancelled() => {}
+        if self.provider.capabilities().changes {
+            self.follow().await;
         }
+        self.poll().await;
     }
 
     /// Lists again and again; at once when asked to.
@@ -83,13 +77,18 @@ impl Feed {
         let mut listing = Vec::new();
         let mut backoff = Backoff::new(BACKOFF_FIRST, POLL_PERIOD);
         loop {
+            let began = Instant::now();
             match self.next(cursor.clone()).await {
                 Next::Batch(batch) => {
-                    backoff.reset();
                     cursor.clone_from(&batch.cursor);
-                    let pause = batch.again_after;
+                    let idle = batch.says_nothing() && began.elapsed() < IDLE_AT_LEAST;
+                    let pause = batch.again_after.min(CHANGES_WAIT);
                     self.deliver(batch, &mut listing).await;
-                    tokio::time::sleep(pause).await;
+                    // A provider that says nothing, at once, again and again, would keep the processor busy.
+                    if !idle {
+                        backoff.reset();
+                    }
+                    tokio::time::sleep(if idle { pause.max(backoff.pause()) } else { pause }).await;
                 }
                 Next::Relist => {
                     cursor = None;
@@ -115,19 +114,16 @@ impl Feed {
     }
 
     async fn next(&self, cursor: Option<String>) -> Next {
-        let (canceller, call) = Call::new();
         // A full list is being asked for already: no need to ask for another.
         let fresh = cursor.is_none();
-        let mut next = std::pin::pin!(self.provider.next_changes(call, cursor, CHANGES_WAIT));
+        let mut next = std::pin::pin!(self.provider.next_changes(Call::uncancelled(), cursor, CHANGES_WAIT));
         tokio::select! {
             result = &mut next => match result {
                 Ok(batch) => Next::Batch(batch),
                 Err(error) => Next::Failed(error),
             },
-            () = self.relist.notified(), if !fresh => {
-                canceller.cancel(Why::Replaced);
-                Next::Relist
-            }
+            // Dropping the call loses nothing: the contract says so.
+            () = self.relist.notified(), if !fresh => Next::Relist,
         }
     }
 
@@ -168,6 +164,3 @@ enum Next {
 pub(super) fn uids(pods: &[ObservedPod]) -> HashSet<&str> {
     pods.iter().map(|pod| pod.id.uid.as_str()).collect()
 }
-
-/// How long a first list is waited for before it is said that it is missing.
-pub(super) const FIRST_LIST_PATIENCE: Duration = Duration::from_secs(10);

@@ -7,22 +7,28 @@
 use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
 use kube::Api;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Shared;
-use super::changes::{FIRST_LIST_PATIENCE, Feed, Told, uids};
+use super::changes::{Feed, Told, uids};
 use super::lifecycle::Workload;
 use super::object::PodObject;
-use super::task::{Inbox, Said, Task};
+use super::task::{Inbox, Task};
+use crate::defaults::call::CANCEL_GRACE;
 use crate::defaults::pods::BACKOFF_FIRST;
 use crate::provider::{ObservedPod, PodRef};
 
+/// How long calls in flight may take to end at shutdown: their grace, and a little for its handling.
+const DRAIN: Duration = Duration::from_secs(CANCEL_GRACE.as_secs() + 1);
+/// How long a first list is waited for before it is said that it is missing.
+const FIRST_LIST_PATIENCE: Duration = Duration::from_secs(10);
 /// News that wait for the controller; the provider is held up beyond.
 const NEWS: usize = 64;
 
@@ -30,6 +36,8 @@ const NEWS: usize = 64;
 struct Handle {
     id: PodRef,
     object: Option<Arc<PodObject>>,
+    /// What the provider last told; the same again is no news.
+    observed: Option<Arc<ObservedPod>>,
     inbox: watch::Sender<Inbox>,
 }
 
@@ -62,53 +70,43 @@ impl Controller {
         }
     }
 
-    /// Runs until shutdown. Pods stay where they are (R37).
-    pub(super) async fn run(mut self, pods: Api<PodObject>, shutdown: CancellationToken) {
+    /// Runs until shutdown. Pods stay where they are (R37); calls in flight are asked to end, so that what they have made is
+    /// known rather than guessed at the next start.
+    pub(super) async fn run(mut self, pods: Api<PodObject>) {
+        let shutdown = self.shared.shutdown.clone();
         let (to, mut news) = mpsc::channel(NEWS);
-        let feed = Feed::new(
-            self.shared.provider.clone(),
-            to,
-            self.relist.clone(),
-            self.shared.node_changed.clone(),
-            shutdown.clone(),
-        );
-        tokio::spawn(feed.run());
-        if !self.first_list(&mut news, &shutdown).await {
-            return;
-        }
+        let feed = Feed::new(self.shared.provider.clone(), to, self.relist.clone(), self.shared.node_changed.clone());
+        let mut feed = AbortOnDropHandle::new(tokio::spawn(feed.run()));
         let config = watcher::Config::default().fields(&format!("spec.nodeName={}", self.shared.node_name));
         let mut watch = std::pin::pin!(watcher(pods, config).default_backoff());
+        // Nothing is made before the provider has said what is there (R10), however long that takes.
+        let mut adopted = false;
+        let mut patience = tokio::time::interval(FIRST_LIST_PATIENCE);
+        patience.reset();
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => return,
-                Some(event) = watch.next() => match event {
+                () = shutdown.cancelled() => break,
+                ended = &mut feed => {
+                    tracing::error!(?ended, "the provider's news have ended");
+                    break;
+                }
+                Some(event) = watch.next(), if adopted => match event {
                     Ok(event) => self.watched(event),
                     Err(error) => tracing::warn!(%error, "watch of pods interrupted"),
                 },
-                Some(told) = news.recv() => self.told(told),
+                Some(told) = news.recv() => {
+                    adopted |= matches!(told, Told::Listed(_));
+                    self.told(told);
+                }
                 Some(ended) = self.tasks.join_next() => self.ended(ended),
-            }
-        }
-    }
-
-    /// Waits for the provider's first full list, however long that takes: what is not known must not be made (R10).
-    async fn first_list(&mut self, news: &mut mpsc::Receiver<Told>, shutdown: &CancellationToken) -> bool {
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return false,
-                told = news.recv() => match told {
-                    Some(Told::Listed(pods)) => {
-                        tracing::info!(workloads = pods.len(), "provider listed");
-                        self.unclaimed = pods.into_iter().map(|pod| (pod.id.uid.clone(), pod)).collect();
-                        return true;
-                    }
-                    Some(_) => {}
-                    None => return false,
-                },
-                () = tokio::time::sleep(FIRST_LIST_PATIENCE) => {
+                _ = patience.tick(), if !adopted => {
                     tracing::warn!("the provider has not listed its pods yet; none is made before it has");
                 }
             }
+        }
+        let drained = tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            tracing::warn!(pods = self.tasks.len(), "calls of the provider were cut");
         }
     }
 
@@ -143,31 +141,36 @@ impl Controller {
         self.start(pod.id(), Some(pod), claimed);
     }
 
-    /// Starts the task of a pod. A workload that is there already is adopted.
+    /// Starts the task of a pod. A workload that is there already is adopted; one that was there and is not any more is looked
+    /// for, and never made anew (R15).
     fn start(&mut self, id: PodRef, object: Option<Arc<PodObject>>, workload: Option<ObservedPod>) {
-        let known = match &workload {
+        let observed = workload.map(Arc::new);
+        let has_run = |object: &Arc<PodObject>| object.has_run() && !object.is_terminal();
+        let known = match &observed {
             Some(observed) => Workload::Present { revision: observed.revision.clone() },
+            None if object.as_ref().is_some_and(has_run) => Workload::Unclear { made: true },
             None => Workload::None,
         };
-        let said = workload.map(|observed| (self.next_number(), Said::Status(Arc::new(observed))));
-        let (inbox, receiver) = watch::channel(Inbox { object: object.clone(), forgotten: object.is_none(), said });
+        let status = observed.clone().map(|observed| (self.next_number(), observed));
+        let (inbox, receiver) =
+            watch::channel(Inbox { object: object.clone(), forgotten: object.is_none(), status, look: 0 });
         let shared = self.shared.clone();
         let task_id = id.clone();
         self.tasks.spawn(async move {
             let mut known = known;
-            // A task that panics is a bug of ours, not the pod's end: it starts over and looks before it acts.
-            while AssertUnwindSafe(Task::new(shared.clone(), task_id.clone(), receiver.clone(), known).run())
-                .catch_unwind()
-                .await
-                .is_err()
-            {
+            loop {
+                let task = Task::new(shared.clone(), task_id.clone(), receiver.clone(), known);
+                if AssertUnwindSafe(task.run()).catch_unwind().await.is_ok() {
+                    return task_id.uid;
+                }
+                // A task that panics is a bug of ours, not the pod's end: it starts over and looks before it acts.
                 tracing::error!(pod = %task_id, uid = %task_id.uid, "the pod's task panicked and starts over");
-                known = Workload::Unclear { made: false };
+                let made = receiver.borrow().object.as_ref().is_some_and(|object| object.has_run());
+                known = Workload::Unclear { made };
                 tokio::time::sleep(BACKOFF_FIRST).await;
             }
-            task_id.uid
         });
-        self.handles.insert(id.uid.clone(), Handle { id, object, inbox });
+        self.handles.insert(id.uid.clone(), Handle { id, object, observed, inbox });
     }
 
     fn next_number(&mut self) -> u64 {
@@ -238,9 +241,14 @@ impl Controller {
 
     fn said(&mut self, pod: ObservedPod) {
         let number = self.next_number();
-        match self.handles.get(&pod.id.uid) {
-            Some(handle) => handle.inbox.send_modify(|inbox| inbox.said = Some((number, Said::Status(Arc::new(pod))))),
-            // Before the API server's list is complete it may belong to a pod that comes yet; later to one that went.
+        match self.handles.get_mut(&pod.id.uid) {
+            Some(handle) if handle.observed.as_deref() == Some(&pod) => {}
+            Some(handle) => {
+                let observed = Arc::new(pod);
+                handle.observed = Some(observed.clone());
+                handle.inbox.send_modify(|inbox| inbox.status = Some((number, observed)));
+            }
+            // Before the API server's list is complete it may belong to a pod that comes yet (R3); later to one that went.
             None if !self.synced => {
                 self.unclaimed.insert(pod.id.uid.clone(), pod);
             }
@@ -250,8 +258,12 @@ impl Controller {
 
     fn look(&mut self, uid: &str) {
         let number = self.next_number();
-        match self.handles.get(uid) {
-            Some(handle) => handle.inbox.send_modify(|inbox| inbox.said = Some((number, Said::Look))),
+        match self.handles.get_mut(uid) {
+            Some(handle) => {
+                // Whatever it finds, the next status is news again.
+                handle.observed = None;
+                handle.inbox.send_modify(|inbox| inbox.look = number);
+            }
             None => {
                 self.unclaimed.remove(uid);
             }

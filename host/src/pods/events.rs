@@ -1,32 +1,63 @@
 //! Events on pods and on the node. Telling one never delays or fails what it tells about.
+//!
+//! kube's own recorder counts a new text as a repeat of the old one and shows the old one for ever; here a repeat is the same
+//! reason *and* text on the same object, so that the second complaint of a pod can be read.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Client;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
 use tokio::sync::mpsc;
 
+use crate::apiserver::timed;
 use crate::provider::PodRef;
 
 /// Events that wait for being written; more are dropped, as the kubelet does.
 const QUEUE: usize = 1000;
+/// How long a repeat is counted in the first event instead of making a new one: what the API server's own series have.
+const SERIES: Duration = Duration::from_secs(6 * 60);
+/// Series that are remembered.
+const REMEMBERED: u64 = 4096;
+/// One write.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What the API takes of a text, in bytes.
+const LONGEST_NOTE: usize = 1024;
 
-/// Tells Kubernetes what happened. Repeats of one reason on one object are counted, not written anew.
+/// What is said, and of what.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Told {
+    kind: &'static str,
+    reason: String,
+    note: String,
+    object: String,
+}
+
+/// Tells Kubernetes what happened.
 #[derive(Clone, Debug)]
 pub struct Events {
-    queue: mpsc::Sender<(Event, ObjectReference)>,
+    queue: mpsc::Sender<(Told, ObjectReference)>,
     node: ObjectReference,
 }
 
 impl Events {
     /// Starts the writer; it ends with the last [`Events`].
     pub fn start(client: Client, node_name: &str) -> Self {
-        let (queue, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(QUEUE);
-        let reporter = Reporter { controller: "vk-host".into(), instance: Some(node_name.to_string()) };
-        let recorder = Recorder::new(client, reporter);
+        let (queue, mut waiting) = mpsc::channel::<(Told, ObjectReference)>(QUEUE);
+        let mut writer = Writer {
+            client,
+            instance: node_name.to_string(),
+            series: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_idle(SERIES).build(),
+        };
         tokio::spawn(async move {
-            while let Some((event, object)) = waiting.recv().await {
-                if let Err(error) = recorder.publish(&event, &object).await {
-                    tracing::debug!(reason = %event.reason, %error, "event not written");
+            while let Some((told, object)) = waiting.recv().await {
+                let reason = told.reason.clone();
+                if let Err(error) = writer.write(told, object).await {
+                    tracing::debug!(%reason, %error, "event not written");
                 }
             }
         });
@@ -43,31 +74,73 @@ impl Events {
 
     /// Something ordinary happened to a pod.
     pub fn pod(&self, id: &PodRef, reason: &str, message: impl Into<String>) {
-        self.tell(EventType::Normal, reason, message.into(), reference(id));
+        self.tell("Normal", reason, message.into(), reference(id));
     }
 
     /// Something went wrong with a pod.
     pub fn pod_warning(&self, id: &PodRef, reason: &str, message: impl Into<String>) {
-        self.tell(EventType::Warning, reason, message.into(), reference(id));
+        self.tell("Warning", reason, message.into(), reference(id));
     }
 
     /// Something ordinary happened to the node.
     pub fn node(&self, reason: &str, message: impl Into<String>) {
-        self.tell(EventType::Normal, reason, message.into(), self.node.clone());
+        self.tell("Normal", reason, message.into(), self.node.clone());
     }
 
     /// Something went wrong with the node.
     pub fn node_warning(&self, reason: &str, message: impl Into<String>) {
-        self.tell(EventType::Warning, reason, message.into(), self.node.clone());
+        self.tell("Warning", reason, message.into(), self.node.clone());
     }
 
-    fn tell(&self, type_: EventType, reason: &str, note: String, object: ObjectReference) {
-        // The API refuses a note of more than 1024 bytes.
-        let note = note.char_indices().take_while(|(at, c)| at + c.len_utf8() <= 1024).map(|(_, c)| c).collect();
-        let event = Event { type_, reason: reason.into(), note: Some(note), action: reason.into(), secondary: None };
-        if self.queue.try_send((event, object)).is_err() {
+    fn tell(&self, kind: &'static str, reason: &str, mut note: String, object: ObjectReference) {
+        note.truncate(note.floor_char_boundary(LONGEST_NOTE));
+        let told = Told { kind, reason: reason.into(), note, object: object.uid.clone().unwrap_or_default() };
+        if self.queue.try_send((told, object)).is_err() {
             tracing::debug!(reason, "event dropped: too many wait");
         }
+    }
+}
+
+/// Writes them one by one.
+struct Writer {
+    client: Client,
+    instance: String,
+    /// Name of the first event of a series, and how often it was told.
+    series: moka::sync::Cache<Told, (String, i32)>,
+}
+
+impl Writer {
+    async fn write(&mut self, told: Told, object: ObjectReference) -> kube::Result<()> {
+        let namespace = object.namespace.clone().unwrap_or_else(|| "default".into());
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
+        let now = MicroTime(Timestamp::now());
+        if let Some((name, count)) = self.series.get(&told) {
+            let count = count.saturating_add(1);
+            let patch = json!({"series": {"count": count, "lastObservedTime": now}});
+            timed(WRITE_TIMEOUT, events.patch(&name, &PatchParams::default(), &Patch::Merge(&patch))).await?;
+            self.series.insert(told, (name, count));
+            return Ok(());
+        }
+        let name = format!("{}.{:x}", object.name.as_deref().unwrap_or("event"), now.0.as_nanosecond());
+        let event = Event {
+            metadata: kube::core::ObjectMeta {
+                name: Some(name.clone()),
+                namespace: Some(namespace),
+                ..Default::default()
+            },
+            action: Some(told.reason.clone()),
+            event_time: Some(now),
+            note: Some(told.note.clone()),
+            reason: Some(told.reason.clone()),
+            regarding: Some(object),
+            reporting_controller: Some("vk-host".into()),
+            reporting_instance: Some(self.instance.clone()),
+            type_: Some(told.kind.into()),
+            ..Event::default()
+        };
+        timed(WRITE_TIMEOUT, events.create(&PostParams::default(), &event)).await?;
+        self.series.insert(told, (name, 1));
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@
 //! ```text
 //!            Run                    Ended                 Delete                       Forgotten
 //!  None      create                 idle                  release (API delete)         done
-//!  Unclear   look                   idle                  remove                       remove
+//!  Unclear   look                   look                  remove                       remove
 //!  Present   update if it differs   remove if it runs     remove (release if ended)    remove
 //!  Stopping  idle                   await its end         await its end                await its end
 //!  Gone      fail: NotFound         idle                  release                      done
@@ -112,10 +112,13 @@ pub fn next(facts: &Facts<'_>) -> Step {
             Step::Update
         }
         (Wanted::Run, Present { .. } | Stopping) => Step::Idle,
+        // Its end was seen; only the API server does not know it yet.
+        (Wanted::Run, Gone) if facts.ended => Step::Idle,
         (Wanted::Run, Gone) => Step::Fail,
         // The API says that it has ended, so what still runs must end too.
         (Wanted::Ended, Present { .. }) if facts.running => Step::Remove,
         (Wanted::Ended, Stopping) => Step::AwaitEnd,
+        (Wanted::Ended, Unclear { .. }) => Step::Look,
         (Wanted::Ended, _) => Step::Idle,
         // Containers that have ended need no grace: whoever waits for the pod's end need not wait for the backend's (R5).
         (Wanted::Delete, Present { .. } | Stopping) if facts.ended && !facts.released => Step::Release,
@@ -160,9 +163,14 @@ pub fn verdict(error: &Error) -> Verdict {
     }
 }
 
+/// A backend that asks for less is not obeyed: one that always says 0 would be asked without end.
+const SHORTEST_RETRY_AFTER: Duration = Duration::from_millis(100);
+/// Nor one that asks for more: its clock may be wrong, and a pod waits.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
+
 /// A pause before the next try: what the backend asked for, or what the back-off says.
 pub fn pause(error: &Error, backoff: Duration) -> Duration {
-    error.retry_after.map_or(backoff, |asked| asked.max(Duration::from_millis(100)))
+    error.retry_after.map_or(backoff, |asked| asked.clamp(SHORTEST_RETRY_AFTER, LONGEST_RETRY_AFTER))
 }
 
 #[cfg(test)]
@@ -199,6 +207,8 @@ mod tests {
             (Wanted::Run, &Workload::Gone, Step::Fail),
             (Wanted::Ended, &Workload::None, Step::Idle),
             (Wanted::Ended, &Workload::Gone, Step::Idle),
+            (Wanted::Ended, &unclear, Step::Look),
+            (Wanted::Ended, &Workload::Stopping, Step::AwaitEnd),
             (Wanted::Delete, &Workload::None, Step::Release),
             (Wanted::Delete, &unclear, Step::Remove),
             (Wanted::Delete, &older, Step::Remove),
@@ -240,7 +250,16 @@ mod tests {
         assert_eq!(next(&Facts { expired: true, ..facts(Wanted::Run, &present) }), Step::Expire);
         assert_eq!(next(&Facts { expired: true, ..facts(Wanted::Run, &Workload::None) }), Step::Expire);
         assert_eq!(next(&Facts { running: true, ..facts(Wanted::Ended, &present) }), Step::Remove);
-        assert_eq!(next(&Facts { ended: true, ..facts(Wanted::Ended, &present) }), Step::Idle, "what has ended is kept for its logs");
+        assert_eq!(
+            next(&Facts { ended: true, ..facts(Wanted::Ended, &present) }),
+            Step::Idle,
+            "what has ended is kept for its logs"
+        );
+    }
+
+    #[test]
+    fn an_end_that_was_seen_is_not_a_loss() {
+        assert_eq!(next(&Facts { ended: true, ..facts(Wanted::Run, &Workload::Gone) }), Step::Idle);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod events;
 pub mod index;
 pub mod lifecycle;
 pub mod object;
+mod reporter;
 pub mod resolve;
 pub mod revision;
 pub mod status;
@@ -56,6 +57,8 @@ pub struct Config {
     pub node_changed: Arc<Notify>,
     /// What runs the pods.
     pub provider: Arc<dyn Provider>,
+    /// Ends everything.
+    pub shutdown: CancellationToken,
 }
 
 /// What all tasks share.
@@ -71,6 +74,7 @@ struct Shared {
     reachable: watch::Receiver<bool>,
     node_changed: Arc<Notify>,
     index: Arc<Index>,
+    shutdown: CancellationToken,
 }
 
 /// The pods of a node, ready to run.
@@ -93,6 +97,7 @@ impl Config {
             reachable,
             node_changed,
             provider,
+            shutdown,
         } = self;
         let api = match &namespace {
             Some(namespace) => Api::namespaced(reads.clone(), namespace),
@@ -111,6 +116,7 @@ impl Config {
             reachable,
             node_changed,
             index: Arc::default(),
+            shutdown,
         };
         Pods { shared: Arc::new(shared), api }
     }
@@ -123,7 +129,7 @@ impl Pods {
     }
 
     /// Runs the pods until shutdown; they stay in the provider then (R37).
-    pub async fn run(self, shutdown: CancellationToken) {
-        Controller::new(self.shared, Arc::default()).run(self.api, shutdown).await;
+    pub async fn run(self) {
+        Controller::new(self.shared, Arc::default()).run(self.api).await;
     }
 }

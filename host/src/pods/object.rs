@@ -61,6 +61,18 @@ impl PodObject {
         is_terminal(self.status().phase.as_deref())
     }
 
+    /// Some container of it was started once: it has a workload, or it had one.
+    pub fn has_run(&self) -> bool {
+        let status = self.status();
+        let lists = [&status.container_statuses, &status.init_container_statuses];
+        let started = lists.into_iter().flatten().flatten().any(|container| {
+            let state = container.state.as_ref();
+            state.is_some_and(|state| state.running.is_some() || state.terminated.is_some())
+                || container.restart_count > 0
+        });
+        started || status.phase.as_deref() == Some("Running")
+    }
+
     /// How long its containers may take to end.
     pub fn grace(&self) -> Duration {
         let seconds = self

@@ -204,33 +204,23 @@ fn computed(pod: &PodObject, status: &PodStatus) -> Vec<PodCondition> {
         message: why.map(|(_, message)| message).filter(|message| !message.is_empty()),
         ..PodCondition::default()
     };
-    let (initialized, ready) = match phase {
-        Some("Succeeded") => (
-            condition("Initialized", true, Some(("PodCompleted", String::new()))),
-            Some(("PodCompleted", String::new())),
-        ),
-        Some("Failed") => (condition("Initialized", true, None), Some(("PodFailed", String::new()))),
+    let named = |containers: &[Container], lacks: &dyn Fn(&Container) -> bool| -> Vec<String> {
+        containers.iter().filter(|container| lacks(container)).map(|container| container.name.clone()).collect()
+    };
+    let init_specs = spec.init_containers.as_deref().unwrap_or_default();
+    let unfinished = named(init_specs, &|container| !is_initialized(container, init));
+    let unready = named(&spec.containers, &|container| !statuses.iter().any(|s| s.name == container.name && s.ready));
+    let completed = || Some(("PodCompleted", String::new()));
+    let initialized = match phase {
+        Some("Succeeded") => condition("Initialized", true, completed()),
         _ => {
-            let unfinished: Vec<&str> = spec
-                .init_containers
-                .iter()
-                .flatten()
-                .filter(|c| !is_initialized(c, init))
-                .map(|c| c.name.as_str())
-                .collect();
-            let why = (!unfinished.is_empty()).then(|| {
-                ("ContainersNotInitialized", format!("containers with incomplete status: [{}]", unfinished.join(" ")))
-            });
-            let unready: Vec<&str> = spec
-                .containers
-                .iter()
-                .map(|c| c.name.as_str())
-                .filter(|name| !statuses.iter().any(|s| s.name == **name && s.ready))
-                .collect();
-            let unready = (!unready.is_empty())
-                .then(|| ("ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" "))));
-            (condition("Initialized", unfinished.is_empty(), why), unready)
+            condition("Initialized", unfinished.is_empty(), list("ContainersNotInitialized", "incomplete", &unfinished))
         }
+    };
+    let ready = match phase {
+        Some("Succeeded") => completed(),
+        Some("Failed") => Some(("PodFailed", String::new())),
+        _ => list("ContainersNotReady", "unready", &unready),
     };
     vec![
         condition("PodReadyToStartContainers", started && !is_terminal(phase), None),
@@ -238,6 +228,11 @@ fn computed(pod: &PodObject, status: &PodStatus) -> Vec<PodCondition> {
         condition("ContainersReady", ready.is_none(), ready.clone()),
         condition("Ready", ready.is_none(), ready),
     ]
+}
+
+/// Why a condition does not hold: the containers that keep it from holding, in the kubelet's words; none: there are none.
+fn list(reason: &'static str, what: &str, names: &[String]) -> Option<(&'static str, String)> {
+    (!names.is_empty()).then(|| (reason, format!("containers with {what} status: [{}]", names.join(" "))))
 }
 
 /// An init container has ended well, or is a sidecar that has started.
@@ -316,7 +311,7 @@ pub fn patch(pod: &PodObject, wanted: &PodStatus) -> Option<Value> {
         Ok(Value::Object(map)) => map,
         _ => Map::new(),
     };
-    let (current, wanted) = (object(&pod.status()), object(wanted));
+    let (current, wanted) = (object(&normal(pod.status().into_owned())), object(&normal(wanted.clone())));
     let mut status = Map::new();
     for field in SCALARS {
         if current.get(field) != wanted.get(field) {
@@ -373,6 +368,31 @@ pub fn applied(pod: &PodObject, wanted: PodStatus) -> PodStatus {
     status.container_statuses = wanted.container_statuses.or(status.container_statuses);
     status.init_container_statuses = wanted.init_container_statuses.or(status.init_container_statuses);
     status.ephemeral_container_statuses = wanted.ephemeral_container_statuses.or(status.ephemeral_container_statuses);
+    status
+}
+
+/// One way of saying nothing: the API server sends `lastState: {}` and empty texts where providers leave fields out, and a
+/// difference between the two would be written for ever.
+fn normal(mut status: PodStatus) -> PodStatus {
+    let empty = |text: &mut Option<String>| {
+        if text.as_deref() == Some("") {
+            *text = None;
+        }
+    };
+    [&mut status.reason, &mut status.message, &mut status.pod_ip, &mut status.host_ip].into_iter().for_each(empty);
+    for condition in status.conditions.iter_mut().flatten() {
+        [&mut condition.reason, &mut condition.message].into_iter().for_each(empty);
+    }
+    let lists =
+        [&mut status.container_statuses, &mut status.init_container_statuses, &mut status.ephemeral_container_statuses];
+    for container in lists.into_iter().flatten().flatten() {
+        for state in [&mut container.state, &mut container.last_state] {
+            if *state == Some(ContainerState::default()) {
+                *state = None;
+            }
+        }
+        empty(&mut container.container_id);
+    }
     status
 }
 

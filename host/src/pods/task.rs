@@ -2,9 +2,9 @@
 //!
 //! It owns everything that is known of one UID. Its mailbox holds the latest state and coalesces: a thousand events while the
 //! task waits are one step. Each turn computes the next step ([`super::lifecycle`]), does it, and writes the status if it
-//! differs. Whatever arrives meanwhile is looked at in the next turn; only a delete interrupts a create (R9), and a shorter
-//! grace a removal (R7).
+//! differs. A delete interrupts whatever is being done for a pod that shall run (R9), and a shorter grace a removal (R7).
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
-use super::api;
 use super::backoff::Backoff;
 use super::lifecycle::{self, Facts, Step, Verdict, Wanted, Workload};
 use super::object::{PodObject, is_terminal};
+use super::reporter::Reporter;
 use super::resolve::Problem;
 use super::status;
 use crate::defaults::pods::{
-    BACKOFF_FIRST, BACKOFF_LONGEST, FIRST_STATUS_WAIT, MISSING_OBJECT_LONGEST, POLL_PERIOD, SLOW_BACKOFF_FIRST,
-    SLOW_BACKOFF_LONGEST,
+    BACKOFF_FIRST, BACKOFF_LONGEST, FIRST_STATUS_WAIT, MISSING_OBJECT_LONGEST, REMOVAL_PATIENCE, SLOW_BACKOFF_FIRST,
+    SLOW_BACKOFF_LONGEST, STOPPING_LOOK,
 };
-use crate::provider::{Call, Deletion, Effect, Error, ObservedPod, PodRef, Why};
+use crate::provider::{Call, Code, Deletion, DesiredPod, Effect, Error, ObservedPod, PodRef, Why};
 
 /// The latest of what a pod's task should know.
 #[derive(Clone, Debug, Default)]
@@ -35,16 +35,16 @@ pub(super) struct Inbox {
     pub(super) object: Option<Arc<PodObject>>,
     /// The API server has it no more.
     pub(super) forgotten: bool,
-    /// What the provider last said, with a number that tells new from seen.
-    pub(super) said: Option<(u64, Said)>,
+    /// The status that the provider last told, with a number that orders it among all news.
+    pub(super) status: Option<(u64, Arc<ObservedPod>)>,
+    /// The number of the last hint to look; 0: none yet.
+    pub(super) look: u64,
 }
 
 /// What a provider says of a pod.
 #[derive(Clone, Debug)]
-pub(super) enum Said {
-    /// Its status.
+enum Said {
     Status(Arc<ObservedPod>),
-    /// Something happened: look.
     Look,
 }
 
@@ -53,18 +53,23 @@ pub(super) struct Task {
     shared: Arc<Shared>,
     id: PodRef,
     inbox: watch::Receiver<Inbox>,
+    reporter: Reporter,
     /// The newest known state of the object: the inbox's, or what our own write made of it.
     object: Option<Arc<PodObject>>,
     forgotten: bool,
+    /// The number of the last news that was taken.
     seen: u64,
     workload: Workload,
     /// What the provider last said, parsed.
     status: Option<PodStatus>,
-    /// Another status than the provider's that the host itself wants to show: waiting with a reason.
+    /// What it said while the workload was being made, to be taken once the answer is there: the last status, and whether a
+    /// hint came after it.
+    early: (Option<Arc<ObservedPod>>, bool),
+    /// Why the pod waits, which is shown instead of the provider's status.
     waiting: Option<(String, String)>,
     /// Why the pod has failed for good.
     failure: Option<(String, String)>,
-    /// Until when a create or delete of unknown outcome may still take effect in the backend (R9b).
+    /// Until when a create of unknown outcome may still take effect in the backend (R9b).
     unclear_until: Option<Instant>,
     /// When the workload was made, as far as this process knows.
     made_at: Option<Instant>,
@@ -72,22 +77,20 @@ pub(super) struct Task {
     refused_revision: Option<String>,
     /// The API delete was done; finalizers keep the object.
     released: bool,
-    /// A status that the API server refuses; the same one is not sent again.
-    refused_status: Option<serde_json::Value>,
-    /// The grace that the last removal was asked for with.
-    removed_with: Option<Duration>,
+    /// The grace of the last removal, and when it was asked for.
+    removal: Option<(Duration, Instant)>,
     /// Nothing is tried before this time.
     not_before: Option<Instant>,
     retry: Backoff,
     slow_retry: Backoff,
     missing_retry: Backoff,
-    write_retry: Backoff,
     last_complaint: Option<String>,
 }
 
 impl Task {
     pub(super) fn new(shared: Arc<Shared>, id: PodRef, inbox: watch::Receiver<Inbox>, workload: Workload) -> Self {
         Self {
+            reporter: Reporter::new(id.clone(), shared.writer.clone(), shared.events.clone()),
             shared,
             id,
             inbox,
@@ -96,66 +99,69 @@ impl Task {
             seen: 0,
             workload,
             status: None,
+            early: (None, false),
             waiting: None,
             failure: None,
             unclear_until: None,
             made_at: None,
             refused_revision: None,
             released: false,
-            refused_status: None,
-            removed_with: None,
+            removal: None,
             not_before: None,
             retry: Backoff::new(BACKOFF_FIRST, BACKOFF_LONGEST),
             slow_retry: Backoff::new(SLOW_BACKOFF_FIRST, SLOW_BACKOFF_LONGEST),
             missing_retry: Backoff::new(BACKOFF_FIRST, MISSING_OBJECT_LONGEST),
-            write_retry: Backoff::new(BACKOFF_FIRST, BACKOFF_LONGEST),
             last_complaint: None,
         }
     }
 
-    /// Runs until neither the API server nor the provider has the pod.
+    /// Runs until neither the API server nor the provider has the pod, or the host stops.
     pub(super) async fn run(mut self) {
         let mut reachable = self.shared.reachable.clone();
-        loop {
+        let shutdown = self.shared.shutdown.clone();
+        while !shutdown.is_cancelled() {
             self.read_inbox();
             let step = self.next(*reachable.borrow_and_update());
             tracing::trace!(pod = %self.id, uid = %self.id.uid, ?step, workload = ?self.workload, "step");
             if step == Step::Done {
                 return;
             }
-            let paused = self.not_before.filter(|until| *until > Instant::now());
-            if let (None, true) = (paused, step != Step::Idle) {
+            // A deadline waits for no back-off.
+            if step == Step::Expire || self.not_before.is_none_or(|until| until <= Instant::now()) {
                 self.not_before = None;
                 self.act(step).await;
             }
-            let write_again = self.write_status().await;
-            if self.inbox.has_changed().unwrap_or(false) || (step != Step::Idle && self.not_before.is_none()) {
+            self.write_status().await;
+            let more = step != Step::Idle && self.not_before.is_none();
+            if more || self.inbox.has_changed().unwrap_or(false) {
                 continue;
             }
             let expiry = self.expires_in().filter(|left| !left.is_zero()).map(|left| Instant::now() + left);
-            let wake = [self.not_before, write_again, expiry].into_iter().flatten().min();
+            let wake = [self.not_before, self.reporter.again(), expiry].into_iter().flatten().min();
             tokio::select! {
                 changed = self.inbox.changed() => if changed.is_err() { return },
                 Ok(()) = reachable.changed() => {}
                 () = sleep_until_some(wake) => {}
+                () = shutdown.cancelled() => {}
             }
         }
     }
 
     fn next(&self, reachable: bool) -> Step {
+        let phase = self.status.as_ref().map(|status| is_terminal(status.phase.as_deref()));
         let step = lifecycle::next(&Facts {
             wanted: self.wanted(),
             workload: &self.workload,
             revision: self.object.as_ref().map_or("", |object| object.revision.as_str()),
             refused_revision: self.refused_revision.as_deref(),
-            ended: self.status.as_ref().is_some_and(|status| is_terminal(status.phase.as_deref())),
-            running: self.status.as_ref().is_some_and(|status| !is_terminal(status.phase.as_deref())),
+            ended: phase == Some(true),
+            running: phase == Some(false),
             expired: self.expires_in().is_some_and(|left| left.is_zero()),
             released: self.released,
             reachable,
         });
-        // What has failed for good is only waited for to be deleted.
-        if self.failure.is_some() && matches!(step, Step::Create | Step::Fail | Step::Look | Step::Expire) { Step::Idle } else { step }
+        // What has failed for good waits for the API server to take the status, and then to be deleted.
+        if self.failure.is_some() && self.wanted() == Wanted::Run { Step::Idle } else { step }
     }
 
     /// How much is left of activeDeadlineSeconds, which count from the pod's start time; none: there is no deadline.
@@ -192,17 +198,20 @@ impl Task {
             // A delete overtakes any back-off (R9).
             self.not_before = None;
         }
-        if self.removed_with.is_some_and(|grace| self.grace() < grace) && self.workload == Workload::Stopping {
+        if self.removal.is_some_and(|(grace, _)| self.grace() < grace) && self.workload == Workload::Stopping {
             // A second delete with a shorter grace (R7): ask again.
             self.workload = Workload::Present { revision: None };
             self.not_before = None;
         }
-        match inbox.said {
-            Some((number, said)) if number > self.seen => {
-                self.seen = number;
-                self.take(said);
-            }
-            _ => {}
+        let seen = self.seen;
+        if let Some((number, observed)) = inbox.status.filter(|(number, _)| *number > seen) {
+            self.seen = number;
+            self.take(Said::Status(observed));
+        }
+        // A hint that came after the status; an older one is answered by it.
+        if inbox.look > self.seen {
+            self.seen = inbox.look;
+            self.take(Said::Look);
         }
     }
 
@@ -212,26 +221,33 @@ impl Task {
                 self.take_status(&observed)
             }
             (Said::Status(observed), Workload::Stopping) => {
-                self.status = parse(&self.id, &observed.status);
+                self.status = parse(&self.id, &observed.status).or(self.status.take());
+                self.not_before = None;
             }
-            // Nothing was made, or it is gone: a late status of something that was removed.
-            (Said::Status(_), Workload::None | Workload::Gone) => {}
+            // It is being made, or nothing was made; what is said after the end of one is of no interest.
+            (Said::Status(observed), Workload::None) => self.early = (Some(observed), false),
+            (Said::Look, Workload::None) => self.early.1 = true,
             (Said::Look, Workload::Present { .. }) => {
                 self.workload = Workload::Unclear { made: true };
                 self.not_before = None;
             }
             (Said::Look, Workload::Stopping) => self.not_before = None,
-            (Said::Look, _) => {}
+            (_, Workload::Gone) | (Said::Look, Workload::Unclear { .. }) => {}
         }
     }
 
     fn take_status(&mut self, observed: &ObservedPod) {
-        if let Some(status) = parse(&self.id, &observed.status) {
-            self.status = Some(status);
-        }
+        self.status = parse(&self.id, &observed.status).or(self.status.take());
         self.workload = Workload::Present { revision: observed.revision.clone() };
+        self.settled();
+    }
+
+    /// The workload is there for sure: nothing is waited for any more.
+    fn settled(&mut self) {
         self.waiting = None;
         self.unclear_until = None;
+        self.not_before = None;
+        self.last_complaint = None;
         self.retry.reset();
         self.slow_retry.reset();
     }
@@ -244,10 +260,50 @@ impl Task {
             Step::Remove => self.remove().await,
             Step::AwaitEnd => self.await_end().await,
             Step::Fail => self.fail("NotFound", "The pod was not found in the provider any more"),
-            Step::Expire => self.fail("DeadlineExceeded", "Pod was active on the node longer than the specified deadline"),
+            Step::Expire => {
+                self.refuse("DeadlineExceeded", "Pod was active on the node longer than the specified deadline".into())
+            }
             Step::Release => self.release().await,
             Step::Idle | Step::Done => {}
         }
+    }
+
+    /// Waits for something that a delete makes pointless; none: it did.
+    async fn while_wanted<T>(&mut self, call: impl Future<Output = T>) -> Option<T> {
+        let mut call = pin!(call);
+        loop {
+            tokio::select! {
+                result = &mut call => return Some(result),
+                changed = self.inbox.changed() => {
+                    self.read_inbox();
+                    if changed.is_err() || self.wanted() != Wanted::Run {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The pod as the provider gets it; none: not now, or never, and it is said why.
+    async fn resolve(&mut self, object: &Arc<PodObject>) -> Option<DesiredPod> {
+        let shared = self.shared.clone();
+        let (resolved, notices) = self.while_wanted(shared.resolver.resolve(object)).await?;
+        for notice in notices {
+            self.shared.events.pod_warning(&self.id, notice.reason, notice.message);
+        }
+        match resolved {
+            Ok(desired) => {
+                self.missing_retry.reset();
+                return Some(desired);
+            }
+            Err(problem @ Problem::Refused { .. }) => self.refuse("UnsupportedField", problem.to_string()),
+            Err(Problem::Missing { reason, message }) => {
+                self.complain(reason, &message);
+                self.waiting = Some(("CreateContainerConfigError".into(), message));
+                self.not_before = Some(Instant::now() + self.missing_retry.pause());
+            }
+        }
+        None
     }
 
     /// Resolves the pod and has it made.
@@ -256,24 +312,11 @@ impl Task {
         if let Some((reason, message)) = self.unfit(&object) {
             return self.refuse(reason, message);
         }
-        let (resolved, notices) = self.shared.resolver.resolve(&object).await;
-        for notice in notices {
-            self.shared.events.pod_warning(&self.id, notice.reason, notice.message);
-        }
-        let desired = match resolved {
-            Ok(desired) => desired,
-            Err(problem @ Problem::Refused { .. }) => return self.refuse("UnsupportedField", problem.to_string()),
-            Err(Problem::Missing { reason, message }) => {
-                self.complain(reason, &message);
-                self.waiting = Some(("CreateContainerConfigError".into(), message));
-                self.not_before = Some(Instant::now() + self.missing_retry.pause());
-                return;
-            }
-        };
-        self.missing_retry.reset();
+        let Some(desired) = self.resolve(&object).await else { return };
+        self.early = (None, false);
         let shared = self.shared.clone();
         let (canceller, call) = Call::new();
-        let mut creation = std::pin::pin!(shared.provider.create_pod(call, desired));
+        let mut creation = pin!(shared.provider.create_pod(call, desired));
         let first_status = Instant::now() + FIRST_STATUS_WAIT;
         let mut told = false;
         let result = loop {
@@ -281,7 +324,11 @@ impl Task {
                 result = &mut creation => break result,
                 () = sleep_until(first_status), if !told => {
                     told = true;
-                    let _ = self.write_status().await;
+                    // The creation goes on beside the write, and its answer is worth more than it.
+                    tokio::select! {
+                        result = &mut creation => break result,
+                        () = self.write_status() => {}
+                    }
                 }
                 changed = self.inbox.changed() => {
                     self.read_inbox();
@@ -289,73 +336,84 @@ impl Task {
                         canceller.cancel(Why::PodDeleted);
                     }
                 }
+                () = shared.shutdown.cancelled() => {
+                    canceller.cancel(Why::Shutdown);
+                    break creation.await;
+                }
             }
         };
         self.created(result, &object.revision);
     }
 
     fn created(&mut self, result: Result<Option<ObservedPod>, Error>, revision: &str) {
-        let error = match result {
+        let early = std::mem::take(&mut self.early);
+        match result {
             Ok(observed) => {
                 self.made_at = Some(Instant::now());
-                self.shared.events.pod(
-                    &self.id,
-                    "Created",
-                    format!("Created pod in provider {}", self.shared.provider.identity().name),
-                );
-                match observed {
-                    Some(observed) => self.take_status(&observed),
-                    None => self.workload = Workload::Present { revision: Some(revision.to_string()) },
+                let name = self.shared.provider.identity().name;
+                self.shared.events.pod(&self.id, "Created", format!("Created pod in provider {name}"));
+                self.workload = Workload::Present { revision: Some(revision.to_string()) };
+                self.settled();
+                if let Some(observed) = observed {
+                    self.take_status(&observed);
                 }
-                self.last_complaint = None;
-                return;
             }
-            Err(error) => error,
-        };
+            Err(error) => self.not_created(&error),
+        }
+        if self.workload != Workload::None {
+            let (status, look) = early;
+            status.into_iter().for_each(|observed| self.take(Said::Status(observed)));
+            if look {
+                self.take(Said::Look);
+            }
+        }
+    }
+
+    fn not_created(&mut self, error: &Error) {
         tracing::warn!(pod = %self.id, uid = %self.id.uid, %error, effect = ?error.effect, "create failed");
-        if error.effect == Effect::Unknown {
+        let verdict = lifecycle::verdict(error);
+        if error.effect == Effect::Unknown || verdict == Verdict::Exists {
             self.workload = Workload::Unclear { made: false };
             self.unclear_until = Some(Instant::now() + self.shared.provider.identity().settle);
         }
         if self.wanted() != Wanted::Run {
             return;
         }
-        match lifecycle::verdict(&error) {
-            Verdict::Final => self.refuse(&error.reason, error.to_string()),
-            Verdict::Exists => self.workload = Workload::Unclear { made: false },
-            Verdict::Retry { slow } => {
-                self.complain("FailedToCreatePod", &error.to_string());
-                self.waiting = Some((error.reason.to_string(), error.message.clone()));
-                self.pause(&error, slow);
-            }
-        }
+        let slow = match verdict {
+            Verdict::Final => return self.refuse(&error.reason, error.to_string()),
+            Verdict::Exists => false,
+            Verdict::Retry { slow } => slow,
+        };
+        self.complain("FailedToCreatePod", &error.to_string());
+        self.waiting = Some((error.reason.to_string(), error.message.clone()));
+        self.pause(error, slow);
     }
 
     /// What this node cannot run whatever the provider can (R21).
     fn unfit(&self, object: &PodObject) -> Option<(&'static str, String)> {
         let os = object.spec().os.as_ref().map(|os| os.name.clone())?;
-        (os != self.shared.operating_system).then(|| {
-            (
-                "PodOSNotSupported",
-                format!("spec.os.name is {os:?}, but this node runs {:?}", self.shared.operating_system),
-            )
-        })
+        let own = &self.shared.operating_system;
+        (os != *own).then(|| ("PodOSNotSupported", format!("spec.os.name is {os:?}, but this node runs {own:?}")))
     }
 
     /// Asks whether there is a workload.
     async fn look(&mut self) {
-        let provider = self.shared.provider.clone();
         let Workload::Unclear { made } = self.workload else { return };
-        match provider.get_pod(&self.id).await {
-            Ok(Some(observed)) => self.take_status(&observed),
+        let (shared, id) = (self.shared.clone(), self.id.clone());
+        let answer = match self.wanted() {
+            Wanted::Run => self.while_wanted(shared.provider.get_pod(&id)).await,
+            _ => Some(shared.provider.get_pod(&id).await),
+        };
+        match answer {
+            None => {}
+            Some(Ok(Some(observed))) => self.take_status(&observed),
             // Not there yet is not absent: the backend may still show it, or still make it.
-            Ok(None) if self.settling().is_some() => self.not_before = self.settling(),
-            Ok(None) if made => self.workload = Workload::Gone,
-            Ok(None) => {
-                self.workload = Workload::None;
+            Some(Ok(None)) if self.settling().is_some() => self.not_before = self.settling(),
+            Some(Ok(None)) => {
+                self.workload = if made { Workload::Gone } else { Workload::None };
                 self.unclear_until = None;
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 tracing::warn!(pod = %self.id, uid = %self.id.uid, %error, "look failed");
                 self.pause(&error, lifecycle::verdict(&error) == Verdict::Retry { slow: true });
             }
@@ -365,8 +423,8 @@ impl Task {
     /// Until when absence proves nothing: after an unclear call, and while a new workload may not be visible yet (R15).
     fn settling(&self) -> Option<Instant> {
         let young = self.made_at.map(|made| made + self.shared.provider.identity().settle);
-        let not_running = self.status.as_ref().and_then(|s| s.phase.as_deref()).is_none_or(|phase| phase == "Pending");
-        [self.unclear_until, young.filter(|_| not_running)]
+        let pending = self.status.as_ref().and_then(|s| s.phase.as_deref()).is_none_or(|phase| phase == "Pending");
+        [self.unclear_until, young.filter(|_| pending)]
             .into_iter()
             .flatten()
             .filter(|until| *until > Instant::now())
@@ -375,21 +433,19 @@ impl Task {
 
     async fn update(&mut self) {
         let Some(object) = self.object.clone() else { return };
-        let desired = match self.shared.resolver.resolve(&object).await {
-            (Ok(desired), _) => desired,
-            (Err(problem), _) => {
-                self.complain("FailedToUpdatePod", &problem.to_string());
-                self.not_before = Some(Instant::now() + self.missing_retry.pause());
-                return;
-            }
+        let Some(desired) = self.resolve(&object).await else { return };
+        let shared = self.shared.clone();
+        let Some(result) = self.while_wanted(shared.provider.update_pod(Call::uncancelled(), desired)).await else {
+            return;
         };
-        match self.shared.provider.update_pod(Call::uncancelled(), desired).await {
+        match result {
             Ok(()) => {
                 self.workload = Workload::Present { revision: Some(object.revision.clone()) };
+                self.settled();
                 self.shared.events.pod(&self.id, "Updated", "Updated pod in provider");
-                self.retry.reset();
             }
-            Err(error) if matches!(lifecycle::verdict(&error), Verdict::Final) => {
+            Err(error) if error.code == Code::NotFound => self.workload = Workload::Unclear { made: true },
+            Err(error) if lifecycle::verdict(&error) == Verdict::Final => {
                 // The pod runs on as it was; it is said once for each revision.
                 self.shared.events.pod_warning(&self.id, "UpdateRefused", error.to_string());
                 self.refused_revision = Some(object.revision.clone());
@@ -403,18 +459,17 @@ impl Task {
 
     /// Asks the provider to end the workload; again at once if the grace shrinks meanwhile (R7).
     async fn remove(&mut self) {
-        let desired = self.object.as_ref().filter(|_| !self.forgotten).map(|object| self.shared.resolver.unresolved(object));
-        let grace = self.grace();
         let shared = self.shared.clone();
         let id = self.id.clone();
+        let desired = self.object.as_ref().filter(|_| !self.forgotten).map(|object| shared.resolver.unresolved(object));
         let ask = |grace: Duration| {
-            let (id, desired) = (&id, desired.clone());
-            let provider = &shared.provider;
+            let (id, desired, provider) = (&id, desired.clone(), &shared.provider);
             async move { (grace, provider.delete_pod(Call::uncancelled(), id, desired, Some(grace)).await) }
         };
-        let mut asked = grace;
+        let news = self.seen;
+        let mut asked = self.grace();
         let mut calls = FuturesUnordered::new();
-        calls.push(ask(grace));
+        calls.push(ask(asked));
         let result = loop {
             tokio::select! {
                 // The shortest grace counts, whatever a longer one answers meanwhile, unless nothing is left.
@@ -433,8 +488,12 @@ impl Task {
             }
         };
         drop(calls);
-        self.removed_with = Some(asked);
+        self.removal = Some((asked, Instant::now()));
         self.removed(result);
+        if self.workload == Workload::Stopping && self.seen > news {
+            // Something was said while it was being asked: look at once.
+            self.not_before = None;
+        }
     }
 
     fn removed(&mut self, result: Result<Deletion, Error>) {
@@ -442,10 +501,10 @@ impl Task {
             Ok(Deletion::Stopping) => {
                 self.workload = Workload::Stopping;
                 self.retry.reset();
-                self.not_before = Some(Instant::now() + POLL_PERIOD);
+                self.not_before = Some(Instant::now() + STOPPING_LOOK);
             }
             Ok(Deletion::Gone) => self.absent(),
-            Err(error) if error.code == crate::provider::Code::NotFound => self.absent(),
+            Err(error) if error.code == Code::NotFound => self.absent(),
             Err(error) => {
                 self.complain("FailedToDeletePod", &error.to_string());
                 self.pause(&error, lifecycle::verdict(&error) == Verdict::Retry { slow: true });
@@ -453,10 +512,14 @@ impl Task {
         }
     }
 
-    /// The backend says that nothing is left; believed once an unclear create can no longer take effect (R8, R9b).
+    /// The backend says that nothing is left; believed once an unclear create can no longer take effect (R8, R9b). Until
+    /// then the delete is repeated.
     fn absent(&mut self) {
-        match self.settling().filter(|_| self.unclear_until.is_some()) {
-            Some(until) => self.not_before = Some(until),
+        match self.unclear_until.filter(|until| *until > Instant::now()) {
+            Some(until) => {
+                self.workload = Workload::Unclear { made: false };
+                self.not_before = Some(until);
+            }
             None => {
                 self.unclear_until = None;
                 self.workload = Workload::Gone;
@@ -465,14 +528,24 @@ impl Task {
         }
     }
 
-    /// Looks whether a workload that was asked to end has ended; changes most often tell it before.
+    /// Looks whether a workload that was asked to end has ended; the provider's news most often tell it before.
     async fn await_end(&mut self) {
         let provider = self.shared.provider.clone();
         match provider.get_pod_status(&self.id).await {
             Ok(None) => self.absent(),
             Ok(Some(status)) => {
-                self.status = parse(&self.id, &status);
-                self.not_before = Some(Instant::now() + POLL_PERIOD);
+                self.status = parse(&self.id, &status).or(self.status.take());
+                if self.removal.is_none_or(|(grace, asked)| asked + grace + REMOVAL_PATIENCE < Instant::now()) {
+                    // Accepted and not done: the backend may have lost it.
+                    self.complain(
+                        "FailedToDeletePod",
+                        "the provider accepted the deletion, but the workload is still there; asking again",
+                    );
+                    self.workload = Workload::Present { revision: None };
+                    self.not_before = Some(Instant::now() + self.retry.pause());
+                } else {
+                    self.not_before = Some(Instant::now() + STOPPING_LOOK);
+                }
             }
             Err(error) => self.pause(&error, false),
         }
@@ -487,7 +560,8 @@ impl Task {
                 self.failure =
                     Some(("Terminated".into(), "The pod was deleted before its containers had ended".into()));
             }
-            if let Some(again) = self.write_status().await {
+            self.write_status().await;
+            if let Some(again) = self.reporter.again() {
                 self.not_before = Some(again);
                 return;
             }
@@ -496,7 +570,7 @@ impl Task {
             Ok(()) => self.released = true,
             Err(error) => {
                 tracing::warn!(pod = %self.id, uid = %self.id.uid, %error, "delete in the API failed");
-                self.not_before = Some(Instant::now() + self.write_retry.pause());
+                self.not_before = Some(Instant::now() + self.retry.pause());
             }
         }
     }
@@ -553,36 +627,12 @@ impl Task {
         }
     }
 
-    /// Writes what differs. Returns when to try again, if it must be tried again.
-    async fn write_status(&mut self) -> Option<Instant> {
-        let object = self.object.clone()?;
-        let wanted = self.desired_status(&object)?;
-        let patch = status::patch(&object, &wanted)?;
-        if self.refused_status.as_ref() == Some(&patch) {
-            return None;
-        }
-        match self.shared.writer.patch_status(&self.id, &patch).await {
-            Ok(version) => {
-                let mut written = PodObject::clone(&object);
-                written.pod.status = Some(status::applied(&object, wanted));
-                if version.is_some() {
-                    written.pod.metadata.resource_version = version;
-                }
-                self.object = Some(Arc::new(written));
-                self.refused_status = None;
-                self.write_retry.reset();
-                None
-            }
-            Err(api::Error::Invalid(message)) => {
-                tracing::error!(pod = %self.id, uid = %self.id.uid, %message, "the API server refuses the pod's status");
-                self.shared.events.pod_warning(&self.id, "StatusRefused", message);
-                self.refused_status = Some(patch);
-                None
-            }
-            Err(error) => {
-                tracing::debug!(pod = %self.id, uid = %self.id.uid, %error, "status not written");
-                Some(Instant::now() + self.write_retry.pause())
-            }
+    /// Writes what differs between the API server's status and what it should be.
+    async fn write_status(&mut self) {
+        let Some(object) = self.object.clone() else { return };
+        let Some(wanted) = self.desired_status(&object) else { return };
+        if let Some(written) = self.reporter.report(&object, wanted).await {
+            self.object = Some(written);
         }
     }
 }

@@ -8,7 +8,7 @@ mod env;
 mod expand;
 mod field;
 mod network;
-mod quantity;
+pub(crate) mod quantity;
 mod services;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,6 +23,7 @@ use kube::runtime::{WatchStreamExt as _, reflector, watcher};
 use kube::{Api, Client};
 
 use super::object::PodObject;
+use crate::apiserver::timed;
 use crate::provider::{DesiredPod, ResolvedContainer};
 
 /// What resolution needs to know of the node.
@@ -74,8 +75,7 @@ pub enum Problem {
     },
 }
 
-/// What became of one object.
-#[derive(Clone, Debug)]
+/// What became of one object. No `Debug`: it may hold secrets.
 enum Lookup {
     Found(BTreeMap<String, String>),
     Absent,
@@ -83,7 +83,7 @@ enum Lookup {
 }
 
 /// The objects that a pod's environment names.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Sources {
     config_maps: HashMap<String, Lookup>,
     secrets: HashMap<String, Lookup>,
@@ -120,7 +120,8 @@ impl Resolver {
         let sources = self.read(pod).await;
         // Variables of services are a snapshot: without the first list they would silently be none.
         if !matches!(tokio::time::timeout(READ_TIMEOUT, self.services.wait_until_ready()).await, Ok(Ok(()))) {
-            let message = "the services of the cluster could not be listed yet; the host's identity must be allowed to".to_string();
+            let message = "the services of the cluster could not be listed yet; the host's identity must be allowed to"
+                .to_string();
             return (Err(Problem::Missing { reason: "FailedToReadServices", message }), notices);
         }
         let result = self.assemble(pod, &sources, &mut notices);
@@ -171,11 +172,11 @@ impl Resolver {
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &namespace);
         let secret: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
         let config_maps = config_maps.into_iter().map(|name| async {
-            let read = read(maps.get_opt(&name)).await;
+            let read = timed(READ_TIMEOUT, maps.get_opt(&name)).await;
             (name, lookup(read, |object| object.data.unwrap_or_default()))
         });
         let secrets = secrets.into_iter().map(|name| async {
-            let read = read(secret.get_opt(&name)).await;
+            let read = timed(READ_TIMEOUT, secret.get_opt(&name)).await;
             (name, lookup(read, text))
         });
         let (config_maps, secrets) =
@@ -184,18 +185,11 @@ impl Resolver {
     }
 }
 
-async fn read<T>(request: impl Future<Output = kube::Result<Option<T>>>) -> Result<Option<T>, String> {
-    match tokio::time::timeout(READ_TIMEOUT, request).await {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer within {READ_TIMEOUT:?}")),
-    }
-}
-
-fn lookup<T>(read: Result<Option<T>, String>, data: impl Fn(T) -> BTreeMap<String, String>) -> Lookup {
+fn lookup<T>(read: kube::Result<Option<T>>, data: impl Fn(T) -> BTreeMap<String, String>) -> Lookup {
     match read {
         Ok(Some(object)) => Lookup::Found(data(object)),
         Ok(None) => Lookup::Absent,
-        Err(message) => Lookup::Failed(message),
+        Err(error) => Lookup::Failed(error.to_string()),
     }
 }
 

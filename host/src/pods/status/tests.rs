@@ -30,10 +30,13 @@ fn condition<'a>(status: &'a PodStatus, kind: &str) -> &'a PodCondition {
     status.conditions.iter().flatten().find(|c| c.type_ == kind).unwrap()
 }
 
-/// The pod once the API server has applied the status.
+/// The pod as the API server sends it once it has applied the status: Go's struct tags leave `lastState: {}` behind.
 fn applied(pod: &PodObject, status: &PodStatus) -> PodObject {
     let mut pod = pod.clone();
     pod.pod.status = Some(super::applied(&pod, status.clone()));
+    for container in pod.pod.status.iter_mut().filter_map(|s| s.container_statuses.as_mut()).flatten() {
+        container.last_state.get_or_insert_default();
+    }
     pod
 }
 
