@@ -2,6 +2,7 @@
 //! wait until something is so.
 
 pub mod audit;
+pub mod bench;
 pub mod cluster;
 pub mod control_plane;
 pub mod demo;

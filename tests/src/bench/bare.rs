@@ -1,0 +1,112 @@
+//! The least a node can do: one status patch for a pod that is new, one delete for a pod that shall go, no look at what is
+//! in it. What is above its figures is the price of everything else.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use futures::TryStreamExt as _;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, WatchEvent, WatchParams};
+use kube::core::ResourceExt as _;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use super::client;
+
+/// As the kubelet does.
+const RENEW_EVERY: Duration = Duration::from_secs(10);
+
+/// Is a node until it is killed.
+pub async fn run(kubeconfig: &Path, node: &str) -> Result<()> {
+    let client = client::connect(kubeconfig, "vk-bench-bare").await?;
+    register(&client, node).await?;
+    let pods: Api<Pod> = Api::all(client.clone());
+    let fields = format!("spec.nodeName={node}");
+    let list = pods.list(&ListParams::default().fields(&fields)).await?;
+    let mut version = list.metadata.resource_version.context("a list without a version")?;
+    for pod in list.items {
+        act(&client, pod);
+    }
+    loop {
+        let mut events = std::pin::pin!(pods.watch(&WatchParams::default().fields(&fields), &version).await?);
+        while let Some(event) = events.try_next().await? {
+            match event {
+                WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
+                    version = pod.resource_version().unwrap_or(version);
+                    act(&client, pod);
+                }
+                WatchEvent::Deleted(pod) => version = pod.resource_version().unwrap_or(version),
+                WatchEvent::Bookmark(mark) => version = mark.metadata.resource_version,
+                WatchEvent::Error(error) => anyhow::bail!("the watch of pods: {error:?}"),
+            }
+        }
+    }
+}
+
+async fn register(client: &Client, name: &str) -> Result<()> {
+    let node = json!({
+        "metadata": {"name": name},
+        "status": {
+            "capacity": {"cpu": "1000", "memory": "10Ti", "pods": "10000"},
+            "conditions": [{"type": "Ready", "status": "True", "reason": "Bare", "message": "", "lastHeartbeatTime": Timestamp::now()}],
+        },
+    });
+    Api::<Node>::all(client.clone()).create(&PostParams::default(), &serde_json::from_value(node)?).await?;
+    let leases: Api<Lease> = Api::namespaced(client.clone(), "kube-node-lease");
+    let spec =
+        |now: Timestamp| json!({"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": format!("{now:.6}")});
+    let lease = json!({"metadata": {"name": name}, "spec": spec(Timestamp::now())});
+    leases.create(&PostParams::default(), &serde_json::from_value(lease)?).await?;
+    let name = name.to_owned();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(RENEW_EVERY).await;
+            let patch = json!({"spec": {"renewTime": format!("{:.6}", Timestamp::now())}});
+            // Four chances before anybody minds.
+            let _ = leases.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        }
+    });
+    Ok(())
+}
+
+fn act(client: &Client, pod: Pod) {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
+    let name = pod.name_any();
+    if pod.metadata.deletion_timestamp.is_some() {
+        // The answer to the delete below, on its way to being gone.
+        if pod.metadata.deletion_grace_period_seconds == Some(0) {
+            return;
+        }
+        let preconditions = Some(Preconditions { uid: pod.metadata.uid, resource_version: None });
+        let params = DeleteParams { preconditions, ..DeleteParams::default().grace_period(0) };
+        // A pod that is left is seen by the driver.
+        tokio::spawn(async move { pods.delete(&name, &params).await.map(drop) });
+    } else if pod.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Running") {
+        let patch = Patch::Strategic(running(&pod));
+        tokio::spawn(async move { pods.patch_status(&name, &PatchParams::default(), &patch).await.map(drop) });
+    }
+}
+
+/// The whole status of a pod that runs, as large as another node's.
+fn running(pod: &Pod) -> Value {
+    let now = Timestamp::now().round(jiff::Unit::Second).unwrap_or_default();
+    let conditions = ["Initialized", "Ready", "ContainersReady", "PodReadyToStartContainers"];
+    let conditions: Vec<Value> =
+        conditions.iter().map(|kind| json!({"type": kind, "status": "True", "lastTransitionTime": now})).collect();
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let containers: Vec<Value> = containers
+        .map(|container| {
+            json!({
+                "name": container.name, "image": container.image, "imageID": "", "containerID": "bare://1",
+                "ready": true, "started": true, "restartCount": 0, "state": {"running": {"startedAt": now}},
+            })
+        })
+        .collect();
+    json!({"status": {
+        "phase": "Running", "startTime": now, "hostIP": "127.0.0.1", "podIP": "198.18.0.1", "podIPs": [{"ip": "198.18.0.1"}],
+        "conditions": conditions, "containerStatuses": containers,
+    }})
+}

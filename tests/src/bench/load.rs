@@ -1,0 +1,310 @@
+//! The driver: creates and deletes pods, and stamps when a watch tells that they are Running and gone. The same for all sides.
+//!
+//! ```text
+//! 16 creators ─┐                        ┌─ sent
+//!              ├─▶ marks ─▶ Load.stamps ┤
+//! one watch ───┘                        └─ seen
+//! ```
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
+use kube::core::ResourceExt as _;
+use kube::{Api, Client};
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::cluster::phase;
+
+/// Requests of the driver in flight.
+const CREATORS: usize = 16;
+/// Between two requests of a paced run.
+const PACE: Duration = Duration::from_millis(50);
+/// How long pods may take to be Running, or gone, after the last request; then the side is taken for stuck.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// How fast the requests come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pace {
+    /// As fast as 16 creators can.
+    AtOnce,
+    /// 20 a second.
+    Steady,
+}
+
+impl Pace {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AtOnce => "at once",
+            Self::Steady => "at 20 a second",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    CreateSent,
+    Running,
+    DeleteSent,
+    Gone,
+}
+
+struct Mark {
+    pod: usize,
+    event: Event,
+    at: Instant,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Stamps {
+    create_sent: Option<Instant>,
+    running: Option<Instant>,
+    delete_sent: Option<Instant>,
+    gone: Option<Instant>,
+}
+
+/// Pods of one run.
+pub struct Load {
+    pods: Api<Pod>,
+    namespace: String,
+    node: String,
+    prefix: String,
+    pace: Pace,
+    stamps: Vec<Stamps>,
+    marks: mpsc::UnboundedReceiver<Mark>,
+    sender: mpsc::UnboundedSender<Mark>,
+    watch: JoinHandle<Result<()>>,
+}
+
+/// From each request to what followed.
+#[derive(Clone, Debug)]
+pub struct Spans(Vec<(Instant, Instant)>);
+
+/// Seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Latency {
+    /// Median.
+    pub p50: f64,
+    /// 99 of 100 are not above.
+    pub p99: f64,
+}
+
+impl Load {
+    /// Starts the watch.
+    pub async fn start(
+        client: &Client,
+        namespace: &str,
+        node: &str,
+        prefix: &str,
+        count: usize,
+        pace: Pace,
+    ) -> Result<Self> {
+        let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+        let (sender, marks) = mpsc::unbounded_channel();
+        let list = pods.list(&ListParams::default()).await?;
+        let version = list.metadata.resource_version.context("a list without a version")?;
+        let watch = tokio::spawn(watch(pods.clone(), version, format!("{prefix}-"), sender.clone()));
+        let (namespace, node, prefix) = (namespace.to_owned(), node.to_owned(), prefix.to_owned());
+        Ok(Self { pods, namespace, node, prefix, pace, stamps: vec![Stamps::default(); count], marks, sender, watch })
+    }
+
+    /// Creates all pods and waits until they are Running.
+    pub async fn create(&mut self) -> Result<Spans> {
+        let (pods, sender, prefix) = (self.pods.clone(), self.sender.clone(), self.prefix.clone());
+        let (namespace, node) = (self.namespace.clone(), self.node.clone());
+        let requests = self.each(move |index| {
+            let (pods, sender) = (pods.clone(), sender.clone());
+            let pod = pod(&format!("{prefix}-{index}"), &namespace, &node);
+            async move {
+                let _ = sender.send(Mark { pod: index, event: Event::CreateSent, at: Instant::now() });
+                pods.create(&PostParams::default(), &pod?).await.map(drop).context("create a pod")
+            }
+        });
+        self.until(Event::Running, requests).await?;
+        self.spans(|stamps| stamps.create_sent.zip(stamps.running))
+    }
+
+    /// Deletes all pods, with their own grace, and waits until they are gone.
+    pub async fn delete(&mut self) -> Result<Spans> {
+        let (pods, sender, prefix) = (self.pods.clone(), self.sender.clone(), self.prefix.clone());
+        let requests = self.each(move |index| {
+            let (pods, sender, name) = (pods.clone(), sender.clone(), format!("{prefix}-{index}"));
+            async move {
+                let _ = sender.send(Mark { pod: index, event: Event::DeleteSent, at: Instant::now() });
+                pods.delete(&name, &DeleteParams::default()).await.map(drop).context("delete a pod")
+            }
+        });
+        self.until(Event::Gone, requests).await?;
+        self.spans(|stamps| stamps.delete_sent.zip(stamps.gone))
+    }
+
+    /// Makes one request a pod, at the run's pace, in a task of its own.
+    fn each<F>(&self, request: impl Fn(usize) -> F + Send + Sync + 'static) -> JoinHandle<Result<()>>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let (count, pace) = (self.stamps.len(), self.pace);
+        tokio::spawn(async move {
+            let (width, mut ticks) = match pace {
+                Pace::AtOnce => (CREATORS, None),
+                // All in flight that come: a slow answer must not slow the pace.
+                Pace::Steady => (count, Some(interval(PACE))),
+            };
+            if let Some(ticks) = &mut ticks {
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            }
+            let paced = stream::unfold((0, ticks), |(index, mut ticks)| async move {
+                if let Some(ticks) = &mut ticks {
+                    ticks.tick().await;
+                }
+                Some((index, (index + 1, ticks)))
+            });
+            let tasks = paced.take(count).map(|index| tokio::spawn(request(index)));
+            tasks.buffer_unordered(width).map(|done| done?).try_collect::<()>().await
+        })
+    }
+
+    /// Takes marks until every pod has this one.
+    async fn until(&mut self, event: Event, requests: JoinHandle<Result<()>>) -> Result<()> {
+        let mut requests = std::pin::pin!(requests);
+        let mut sending = true;
+        while self.stamps.iter().any(|stamps| stamps.at(event).is_none()) {
+            tokio::select! {
+                mark = timeout(LIMIT, self.marks.recv()) => {
+                    let missing = self.stamps.iter().filter(|stamps| stamps.at(event).is_none()).count();
+                    let mark = mark.with_context(|| format!("nothing happened for {LIMIT:?}, {missing} pods are not {event:?}"))?;
+                    self.stamp(&mark.context("nobody marks any more")?);
+                }
+                done = &mut requests, if sending => { done??; sending = false; }
+                ended = &mut self.watch => bail!("the watch ended: {:?}", ended?),
+            }
+        }
+        if sending { requests.await? } else { Ok(()) }
+    }
+
+    fn stamp(&mut self, mark: &Mark) {
+        if let Some(stamps) = self.stamps.get_mut(mark.pod) {
+            stamps.slot(mark.event).get_or_insert(mark.at);
+        }
+    }
+
+    fn spans(&self, pick: impl Fn(&Stamps) -> Option<(Instant, Instant)>) -> Result<Spans> {
+        self.stamps
+            .iter()
+            .map(pick)
+            .collect::<Option<Vec<_>>>()
+            .map(Spans)
+            .context("a pod was seen before it was asked for")
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
+}
+
+impl Stamps {
+    fn slot(&mut self, event: Event) -> &mut Option<Instant> {
+        match event {
+            Event::CreateSent => &mut self.create_sent,
+            Event::Running => &mut self.running,
+            Event::DeleteSent => &mut self.delete_sent,
+            Event::Gone => &mut self.gone,
+        }
+    }
+
+    fn at(&self, event: Event) -> Option<Instant> {
+        self.clone().slot(event).to_owned()
+    }
+}
+
+impl Spans {
+    /// Pods a second, from the first request to the last result.
+    pub fn per_second(&self) -> f64 {
+        self.0.len() as f64 / self.whole().as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// From the first request to the last result.
+    pub fn whole(&self) -> Duration {
+        let first = self.0.iter().map(|(from, _)| *from).min();
+        let last = self.0.iter().map(|(_, to)| *to).max();
+        first.zip(last).map_or(Duration::ZERO, |(first, last)| last.saturating_duration_since(first))
+    }
+
+    /// Of the single pods.
+    pub fn latency(&self) -> Latency {
+        let mut seconds: Vec<f64> =
+            self.0.iter().map(|(from, to)| to.saturating_duration_since(*from).as_secs_f64()).collect();
+        seconds.sort_by(f64::total_cmp);
+        let at = |percent: usize| {
+            let rank = (seconds.len() * percent).div_ceil(100).saturating_sub(1);
+            seconds.get(rank).copied().unwrap_or_default()
+        };
+        Latency { p50: at(50), p99: at(99) }
+    }
+}
+
+/// A pod bound to the node, so that the scheduler is not measured.
+fn pod(name: &str, namespace: &str, node: &str) -> Result<Pod> {
+    Ok(serde_json::from_value(json!({
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "nodeName": node,
+            "containers": [{"name": "main", "image": "nginx"}],
+            "tolerations": [{"operator": "Exists"}],
+        },
+    }))?)
+}
+
+/// Tells of this run's pods until it is aborted.
+async fn watch(pods: Api<Pod>, mut version: String, prefix: String, marks: mpsc::UnboundedSender<Mark>) -> Result<()> {
+    let tell = |pod: &Pod, event: Event| {
+        let index = pod.metadata.name.as_deref().and_then(|name| name.strip_prefix(&prefix)?.parse().ok());
+        if let Some(index) = index {
+            let _ = marks.send(Mark { pod: index, event, at: Instant::now() });
+        }
+    };
+    loop {
+        let mut events = std::pin::pin!(pods.watch(&WatchParams::default(), &version).await?);
+        while let Some(event) = events.try_next().await? {
+            match event {
+                WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
+                    if phase(&pod) == "Running" {
+                        tell(&pod, Event::Running);
+                    }
+                    version = pod.resource_version().unwrap_or(version);
+                }
+                WatchEvent::Deleted(pod) => {
+                    tell(&pod, Event::Gone);
+                    version = pod.resource_version().unwrap_or(version);
+                }
+                WatchEvent::Bookmark(mark) => version = mark.metadata.resource_version,
+                WatchEvent::Error(error) => bail!("the watch of pods: {error:?}"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_nearest_ranks() {
+        let start = Instant::now();
+        let spans = Spans((1..=200).map(|ms| (start, start + Duration::from_millis(ms))).collect());
+        assert_eq!(spans.latency(), Latency { p50: 0.1, p99: 0.198 });
+        assert_eq!(spans.whole(), Duration::from_millis(200));
+        assert!((spans.per_second() - 1000.0).abs() < 1e-6);
+        assert_eq!(Spans(Vec::new()).latency(), Latency::default());
+    }
+}
