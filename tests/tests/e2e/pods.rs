@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
+use vk_tests::audit::Filter;
 use vk_tests::cluster::{Corner, PATIENCE, eventually, phase, pod_condition, waiting_reason, within};
 
 fn container(pod: &Pod, index: usize) -> Result<&ContainerStatus> {
@@ -52,6 +53,31 @@ async fn a_pod_runs_with_addresses_conditions_and_times() -> Result<()> {
     let container = container(&pod, 0)?;
     assert!(container.ready && container.container_id.as_deref().is_some_and(|id| id.starts_with("mock://")));
     corner.event("web", "Created").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_ordinary_pod_costs_one_status_patch_and_one_delete() -> Result<()> {
+    let corner = Corner::new("pod-costs").await?;
+    for name in ["first", "second", "last"] {
+        corner.create(corner.pod(name, json!({}))).await?;
+        corner.running(name).await?;
+    }
+    // By the time that the last one is gone, whatever would have been written again of the others has been written.
+    for name in ["first", "second", "last"] {
+        corner.delete(name, None).await?;
+        corner.gone(name).await?;
+    }
+    let log = corner.control_plane.audit_log();
+    log.wait_flushed(corner.control_plane)?;
+    let user = format!("system:node:{}", corner.host.node());
+    let filter =
+        Filter { user: Some(&user), resource: Some("pods"), namespace: Some(&corner.namespace), ..Filter::default() };
+    for name in ["first", "second", "last"] {
+        let asked = log.select(Filter { name: Some(name), ..filter })?;
+        let asked: Vec<_> = asked.iter().map(|event| (event.verb.as_str(), event.subresource.as_str())).collect();
+        assert_eq!(asked, [("patch", "status"), ("delete", "")], "{name}");
+    }
     Ok(())
 }
 

@@ -53,6 +53,20 @@ async fn a_stopped_host_adopts_its_pods_and_writes_nothing() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_workload_that_went_while_the_host_was_away_is_not_made_anew() -> Result<()> {
+    let mut corner = Corner::new("restart-lost").await?;
+    corner.create(corner.pod("web", json!({}))).await?;
+    corner.running("web").await?;
+    assert!(corner.host.stop()?.success());
+    std::fs::remove_dir_all(corner.host.config().state_dir.join("store"))?;
+    let corner = with_host(corner, vk_tests::host::Host::restart)?;
+    let lost = corner.in_phase("web", "Failed").await?;
+    assert_eq!(lost.status.and_then(|status| status.reason).as_deref(), Some("NotFound"));
+    assert_eq!(corner.host.log()?.matches("workload made").count(), 1);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_host_killed_with_fifty_pods_converges_with_one_workload_each() -> Result<()> {
     let mut corner = Corner::new("restart-kill").await?;
     for number in 0..PODS {
