@@ -347,7 +347,8 @@ async fn a_session_that_spins_takes_its_share_and_no_more() {
     let id = pod("p", &[]).id;
     let (sink, entries) = mpsc::channel(1);
     let before = thread_time();
-    let session = async { plugin.get_container_logs(Call::uncancelled(), &id, "main", LogOptions::default(), sink).await };
+    let session =
+        async { plugin.get_container_logs(Call::uncancelled(), &id, "main", LogOptions::default(), sink).await };
     let reader = async {
         tokio::time::sleep(period * 4).await;
         // It is not ended for what it took, but when its reader goes.
