@@ -34,7 +34,9 @@ pub enum Error {
         message: String,
     },
     /// Nothing tells where the cluster is.
-    #[error("no kubeconfig: --kubeconfig and KUBECONFIG are not given, ~/.kube/config does not exist and this is no pod ({0})")]
+    #[error(
+        "no kubeconfig: --kubeconfig and KUBECONFIG are not given, ~/.kube/config does not exist and this is no pod ({0})"
+    )]
     NoConfig(Box<dyn std::error::Error + Send + Sync>),
     /// A certificate, key or proxy of the configuration cannot be used.
     #[error("cannot connect as the kubeconfig says: {0}")]
@@ -147,7 +149,8 @@ async fn from_file(path: &Path) -> Result<kube::Config, Error> {
 
 /// $KUBECONFIG (its first file, as the host writes none), else `~/.kube/config` where it exists.
 fn default_kubeconfig() -> Option<PathBuf> {
-    let from_env = std::env::var_os("KUBECONFIG").and_then(|value| std::env::split_paths(&value).find(|p| !p.as_os_str().is_empty()));
+    let from_env = std::env::var_os("KUBECONFIG")
+        .and_then(|value| std::env::split_paths(&value).find(|p| !p.as_os_str().is_empty()));
     from_env.or_else(|| std::env::home_dir().map(|home| home.join(".kube/config")).filter(|path| path.exists()))
 }
 

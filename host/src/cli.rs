@@ -20,7 +20,13 @@ use crate::node::taint::Taint;
 ///
 /// Exit codes: 0 after a clean stop, 64 for wrong usage, 1 for everything else.
 #[derive(Debug, Parser)]
-#[command(name = "vk-host", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, disable_help_subcommand = false)]
+#[command(
+    name = "vk-host",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = false
+)]
 pub struct Cli {
     /// What to do instead of running a node.
     #[command(subcommand)]
@@ -121,10 +127,22 @@ pub struct Run {
     #[arg(long, value_name = "FILE", env = "APISERVER_CA_CERT_LOCATION", help_heading = "Kubelet API")]
     client_ca_file: Option<PathBuf>,
     /// PEM file of the serving certificate and its chain [default: a self-signed one]
-    #[arg(long, value_name = "FILE", env = "APISERVER_CERT_LOCATION", requires = "tls_private_key_file", help_heading = "Kubelet API")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "APISERVER_CERT_LOCATION",
+        requires = "tls_private_key_file",
+        help_heading = "Kubelet API"
+    )]
     tls_cert_file: Option<PathBuf>,
     /// PEM file of the serving certificate's key
-    #[arg(long, value_name = "FILE", env = "APISERVER_KEY_LOCATION", requires = "tls_cert_file", help_heading = "Kubelet API")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "APISERVER_KEY_LOCATION",
+        requires = "tls_cert_file",
+        help_heading = "Kubelet API"
+    )]
     tls_private_key_file: Option<PathBuf>,
 
     /// What is logged: error, warn, info, debug, trace, or per target as in info,vk_host::pods=debug
@@ -153,16 +171,21 @@ fn taint(text: &str) -> Result<TaintFlag, crate::node::taint::Error> {
 }
 
 fn node_name(text: &str) -> Result<String, String> {
-    let fits = text.len() <= 253 && text.split('.').all(|label| {
-        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        !label.is_empty() && label.chars().all(inner) && !label.starts_with('-') && !label.ends_with('-')
-    });
-    fits.then(|| text.to_string()).ok_or_else(|| "a node's name is a DNS name in lower case, such as virtual-kubelet-1".into())
+    let fits = text.len() <= 253
+        && text.split('.').all(|label| {
+            let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            !label.is_empty() && label.chars().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+        });
+    fits.then(|| text.to_string())
+        .ok_or_else(|| "a node's name is a DNS name in lower case, such as virtual-kubelet-1".into())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
     let parsed: Result<jiff::SignedDuration, _> = text.parse();
-    parsed.ok().and_then(|duration| Duration::try_from(duration).ok()).ok_or_else(|| "give a duration such as 90s, 10m or 1h30m".into())
+    parsed
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .ok_or_else(|| "give a duration such as 90s, 10m or 1h30m".into())
 }
 
 fn log_level(text: &str) -> Result<String, String> {
@@ -214,7 +237,8 @@ impl Run {
             log_format: _,
         } = self;
         let plugin = plugin.unwrap_or_else(|| plugin_dir.join(format!("{}.wasm", provider.unwrap_or_default())));
-        let serving = tls_cert_file.zip(tls_private_key_file).map(|(certificate, key)| Serving::Files { certificate, key });
+        let serving =
+            tls_cert_file.zip(tls_private_key_file).map(|(certificate, key)| Serving::Files { certificate, key });
         let state_dir = state_dir.unwrap_or_else(|| default_state_dir(&nodename));
         Ok(host::Config {
             plugin,
@@ -268,7 +292,10 @@ fn default_state_dir(node: &str) -> PathBuf {
         PathBuf::from(defaults::STATE_DIR)
     } else {
         let state = std::env::var_os("XDG_STATE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
-        state.or_else(|| std::env::home_dir().map(|home| home.join(".local/state"))).unwrap_or_else(std::env::temp_dir).join("vk-host")
+        state
+            .or_else(|| std::env::home_dir().map(|home| home.join(".local/state")))
+            .unwrap_or_else(std::env::temp_dir)
+            .join("vk-host")
     };
     base.join(node)
 }
@@ -293,7 +320,10 @@ impl Command {
 /// Names of the providers in a directory, sorted.
 fn providers(directory: &Path) -> anyhow::Result<Vec<String>> {
     let entries = std::fs::read_dir(directory).map_err(|error| {
-        anyhow::anyhow!("cannot read the plugin directory {}: {error}; give another one with --plugin-dir", directory.display())
+        anyhow::anyhow!(
+            "cannot read the plugin directory {}: {error}; give another one with --plugin-dir",
+            directory.display()
+        )
     })?;
     let mut names: Vec<String> = entries
         .filter_map(|entry| {
@@ -328,7 +358,10 @@ mod tests {
         let config = parse(&["--provider", "mock", "--plugin-dir", "/p"]).unwrap().run.into_config().unwrap();
         assert_eq!(config.plugin, Path::new("/p/mock.wasm"));
         let config = parse(&["--plugin", "x.wasm"]).unwrap().run.into_config().unwrap();
-        assert_eq!((config.plugin.as_path(), config.node_name.as_str(), config.operating_system.as_str()), (Path::new("x.wasm"), "virtual-kubelet", "linux"));
+        assert_eq!(
+            (config.plugin.as_path(), config.node_name.as_str(), config.operating_system.as_str()),
+            (Path::new("x.wasm"), "virtual-kubelet", "linux")
+        );
         assert!(parse(&[]).is_err() && parse(&["--plugin", "x", "--provider", "y"]).is_err());
         assert!(matches!(parse(&["version"]).unwrap().command, Some(Command::Version)));
     }

@@ -105,9 +105,11 @@ impl Config {
         let cluster_id = self.cluster_id(&identity, &writes).await?;
         let internal_ip = match self.internal_ip {
             Some(ip) => ip,
-            None => address_towards(&server.url()).context("cannot tell this machine's address towards the API server; give --internal-ip")?,
+            None => address_towards(&server.url())
+                .context("cannot tell this machine's address towards the API server; give --internal-ip")?,
         };
-        let serving = self.serving.clone().unwrap_or(Serving::SelfSigned { name: self.node_name.clone(), address: internal_ip });
+        let serving =
+            self.serving.clone().unwrap_or(Serving::SelfSigned { name: self.node_name.clone(), address: internal_ip });
         let kubelet = kubelet::Config {
             listen: self.listen,
             serving,
@@ -198,7 +200,9 @@ impl Config {
             None => {
                 let services: Api<Service> = Api::namespaced(client.clone(), "default");
                 let service = tokio::time::timeout(READ_TIMEOUT, services.get("kubernetes")).await;
-                let service = service.context("no answer")?.context("cannot read Service default/kubernetes, whose UID names the cluster; give --cluster-id")?;
+                let service = service.context("no answer")?.context(
+                    "cannot read Service default/kubernetes, whose UID names the cluster; give --cluster-id",
+                )?;
                 service.metadata.uid.context("Service default/kubernetes has no UID; give --cluster-id")?
             }
         };
@@ -239,14 +243,18 @@ impl Host {
             registered = self.node.register() => registered?,
             () = shutdown.cancelled() => return Ok(()),
         }
-        self.events.node("Starting", format!("Starting vk-host {} with provider {}", env!("CARGO_PKG_VERSION"), self.provider.identity().name));
+        self.events.node(
+            "Starting",
+            format!("Starting vk-host {} with provider {}", env!("CARGO_PKG_VERSION"), self.provider.identity().name),
+        );
         let stop = shutdown.child_token();
         let index = self.pods.index();
         let reach = tokio::spawn(reach::watch(self.provider.clone(), self.events.clone(), self.reach, stop.clone()));
         let node = tokio::spawn(self.node.run(stop.clone()));
         let pods = tokio::spawn(self.pods.run(stop.clone()));
         let kubelet = self.kubelet;
-        let (provider, reviews, name, token) = (self.provider.clone(), self.reviews, self.node_name.clone(), stop.clone());
+        let (provider, reviews, name, token) =
+            (self.provider.clone(), self.reviews, self.node_name.clone(), stop.clone());
         let kubelet = tokio::spawn(async move { kubelet.run(provider, index, reviews, &name, token).await });
         // The lease runs to the very end: the node is alive for as long as the host is.
         let end = CancellationToken::new();

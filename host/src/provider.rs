@@ -182,7 +182,14 @@ pub struct Error {
 impl Error {
     /// An error without field and retry-after whose call surely had no effect.
     pub fn new(code: Code, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { code, reason: reason.into(), message: message.into(), field: None, retry_after: None, effect: Effect::None }
+        Self {
+            code,
+            reason: reason.into(),
+            message: message.into(),
+            field: None,
+            retry_after: None,
+            effect: Effect::None,
+        }
     }
 
     /// The same, when the backend may have acted.
@@ -249,7 +256,12 @@ impl Call {
 impl Canceller {
     /// Asks the call to end. The first reason stands.
     pub fn cancel(&self, why: Why) {
-        self.0.send_if_modified(|current| current.is_none() && { *current = Some(why); true });
+        self.0.send_if_modified(|current| {
+            current.is_none() && {
+                *current = Some(why);
+                true
+            }
+        });
     }
 }
 
@@ -465,7 +477,8 @@ pub trait Provider: Send + Sync + 'static {
     /// Brings a running pod to a new revision, or says `Unimplemented`.
     async fn update_pod(&self, call: Call, pod: DesiredPod) -> Result<(), Error>;
 
-    /// Starts the removal. `pod` is none when the API server no longer has it; `grace` is none for the pod's own.
+    /// Starts the removal. `pod` is none when the API server no longer has it, and its `containers` are empty: nothing is
+    /// resolved for a pod that goes. `grace` is none for the pod's own.
     async fn delete_pod(
         &self,
         call: Call,

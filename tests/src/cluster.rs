@@ -34,14 +34,21 @@ pub async fn eventually<T, F: Future<Output = Result<Option<T>>>>(what: &str, lo
 }
 
 /// As [`eventually`], with a limit of one's own.
-pub async fn within<T, F: Future<Output = Result<Option<T>>>>(limit: Duration, what: &str, mut look: impl FnMut() -> F) -> Result<T> {
+pub async fn within<T, F: Future<Output = Result<Option<T>>>>(
+    limit: Duration,
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> Result<T> {
     let began = Instant::now();
     loop {
         let last = look().await;
         match last {
             Ok(Some(found)) => return Ok(found),
             last if began.elapsed() > limit => {
-                bail!("waited {limit:?} in vain: {what}{}", last.err().map(|e| format!(" (last error: {e:#})")).unwrap_or_default())
+                bail!(
+                    "waited {limit:?} in vain: {what}{}",
+                    last.err().map(|e| format!(" (last error: {e:#})")).unwrap_or_default()
+                )
             }
             _ => tokio::time::sleep(LOOK_EVERY).await,
         }
@@ -139,7 +146,10 @@ impl Corner {
 
     /// Waits until the pod is Running and Ready.
     pub async fn running(&self, name: &str) -> Result<Pod> {
-        self.until(name, "is Running and Ready", |pod| phase(pod) == "Running" && pod_condition(pod, "Ready") == Some("True".into())).await
+        self.until(name, "is Running and Ready", |pod| {
+            phase(pod) == "Running" && pod_condition(pod, "Ready") == Some("True".into())
+        })
+        .await
     }
 
     /// Waits until the pod is in a phase.
@@ -150,7 +160,8 @@ impl Corner {
     /// Waits until the API server does not have the pod any more.
     pub async fn gone(&self, name: &str) -> Result<()> {
         let pods = self.pods();
-        eventually(&format!("pod {name} is gone"), || async { Ok(pods.get_opt(name).await?.is_none().then_some(())) }).await
+        eventually(&format!("pod {name} is gone"), || async { Ok(pods.get_opt(name).await?.is_none().then_some(())) })
+            .await
     }
 
     /// Deletes the pod with this grace.
@@ -189,13 +200,19 @@ pub async fn create_namespace(client: &Client, name: &str) -> Result<String> {
 pub async fn event(client: &Client, namespace: &str, object: &str, reason: &str) -> Result<Event> {
     let events: Api<Event> = Api::namespaced(client.clone(), namespace);
     let params = ListParams::default().fields(&format!("involvedObject.name={object},reason={reason}"));
-    eventually(&format!("event {reason} on {object}"), || async { Ok(events.list(&params).await?.items.into_iter().next()) }).await
+    eventually(&format!("event {reason} on {object}"), || async {
+        Ok(events.list(&params).await?.items.into_iter().next())
+    })
+    .await
 }
 
 /// Annotations of the mock, with their prefix.
 pub fn mock(annotations: Value) -> Value {
     let map = annotations.as_object().cloned().unwrap_or_default();
-    map.into_iter().map(|(name, value)| (format!("mock.virtual-kubelet.io/{name}"), value)).collect::<serde_json::Map<_, _>>().into()
+    map.into_iter()
+        .map(|(name, value)| (format!("mock.virtual-kubelet.io/{name}"), value))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 /// The pod's phase.
@@ -205,12 +222,24 @@ pub fn phase(pod: &Pod) -> &str {
 
 /// The status of one of the pod's conditions.
 pub fn pod_condition(pod: &Pod, kind: &str) -> Option<String> {
-    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind).map(|condition| condition.status.clone())
+    pod.status
+        .as_ref()?
+        .conditions
+        .as_ref()?
+        .iter()
+        .find(|condition| condition.type_ == kind)
+        .map(|condition| condition.status.clone())
 }
 
 /// The status of one of the node's conditions.
 pub fn condition(node: &Node, kind: &str) -> Option<String> {
-    node.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind).map(|condition| condition.status.clone())
+    node.status
+        .as_ref()?
+        .conditions
+        .as_ref()?
+        .iter()
+        .find(|condition| condition.type_ == kind)
+        .map(|condition| condition.status.clone())
 }
 
 /// The reason that the pod's first container waits for.

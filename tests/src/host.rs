@@ -46,7 +46,9 @@ pub fn program() -> Result<PathBuf> {
     let own = std::env::current_exe().context("find the test's own program")?;
     // target/PROFILE/deps/TEST, or target/PROFILE/PROGRAM.
     let found = own.ancestors().skip(1).take(2).map(|dir| dir.join("vk-host")).find(|path| path.is_file());
-    found.with_context(|| format!("vk-host is not built beside {}: run `cargo build -p vk-host`, or `just test`", own.display()))
+    found.with_context(|| {
+        format!("vk-host is not built beside {}: run `cargo build -p vk-host`, or `just test`", own.display())
+    })
 }
 
 /// A plugin by name, as `just plugins` builds it.
@@ -102,7 +104,16 @@ impl HostConfig {
     /// The command that starts it.
     pub fn command(&self) -> Result<Command> {
         let mut command = Command::new(program()?);
-        command.args(["--nodename", &self.node, "--address", "127.0.0.1", "--port", "0", "--log-level", "info,vk_host=debug"]);
+        command.args([
+            "--nodename",
+            &self.node,
+            "--address",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--log-level",
+            "info,vk_host=debug",
+        ]);
         command.arg("--plugin").arg(&self.plugin).arg("--kubeconfig").arg(&self.kubeconfig);
         command.arg("--state-dir").arg(&self.state_dir).arg("--cache-dir").arg(target().join("compiled"));
         if let Some(text) = &self.provider_config {
@@ -169,7 +180,11 @@ impl Host {
                 return Ok(status);
             }
             if began.elapsed() > limit {
-                bail!("vk-host of node {} did not end within {limit:?}; its log is {}", self.node(), self.log.display());
+                bail!(
+                    "vk-host of node {} did not end within {limit:?}; its log is {}",
+                    self.node(),
+                    self.log.display()
+                );
             }
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -4,4 +4,6 @@
 pub mod audit;
 pub mod cluster;
 pub mod control_plane;
+pub mod demo;
 pub mod host;
+pub mod process;

@@ -65,7 +65,12 @@ impl Authorizer {
     /// For the node of this name.
     pub fn new(client: Client, node: &str) -> Self {
         let cache = |life| moka::future::Cache::builder().max_capacity(ANSWERS).time_to_live(life).build();
-        Self { reviews: Api::all(client), node: node.to_string(), allowed: cache(ALLOWED_FOR), denied: cache(DENIED_FOR) }
+        Self {
+            reviews: Api::all(client),
+            node: node.to_string(),
+            allowed: cache(ALLOWED_FOR),
+            denied: cache(DENIED_FOR),
+        }
     }
 
     /// Whether the user may use `verb` (`get`, `create` …) on this node's proxy subresource.
@@ -75,7 +80,12 @@ impl Authorizer {
         if self.allowed.get(&key).await.is_some() {
             return Ok(());
         }
-        let forbidden = || Refusal::Forbidden(format!("Forbidden (user={}, verb={verb}, resource=nodes, subresource(s)=[proxy])", user.name));
+        let forbidden = || {
+            Refusal::Forbidden(format!(
+                "Forbidden (user={}, verb={verb}, resource=nodes, subresource(s)=[proxy])",
+                user.name
+            ))
+        };
         if self.denied.get(&key).await.is_some() {
             return Err(forbidden());
         }

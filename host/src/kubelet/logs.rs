@@ -52,7 +52,9 @@ impl Params {
         let since_seconds = at_least("sinceSeconds", self.since_seconds, 1)?;
         let since = match (since_seconds, &self.since_time) {
             (Some(_), Some(_)) => return Err("sinceSeconds and sinceTime exclude each other".into()),
-            (Some(seconds), None) => now.checked_sub(SignedDuration::from_secs(seconds.try_into().unwrap_or(i64::MAX))).ok(),
+            (Some(seconds), None) => {
+                now.checked_sub(SignedDuration::from_secs(seconds.try_into().unwrap_or(i64::MAX))).ok()
+            }
             (None, Some(time)) => Some(time.parse().map_err(|_| format!("sinceTime {time:?} is no RFC 3339 time"))?),
             (None, None) => None,
         };
@@ -96,7 +98,8 @@ pub(super) async fn serve(
     let (canceller, call) = Call::new();
     let format = Format::new(&wanted);
     let (provider, id, shutdown) = (api.provider.clone(), pod.id(), api.shutdown.clone());
-    let session = tokio::spawn(async move { provider.get_container_logs(call, &id, &container, wanted.options, sink).await });
+    let session =
+        tokio::spawn(async move { provider.get_container_logs(call, &id, &container, wanted.options, sink).await });
     // The status line is due with the first entry, or with the end; a sink that closes without one comes just before the end.
     let first = entries.recv().await;
     if first.is_none() {
@@ -189,7 +192,8 @@ impl Format {
             let [stdout, stderr] = &mut self.line_start;
             let line_start = if entry.source == crate::provider::Source::Stdout { stdout } else { stderr };
             if self.timestamps && *line_start {
-                let time = entry.time_ns.and_then(|ns| Timestamp::from_nanosecond(i128::from(ns)).ok()).unwrap_or_default();
+                let time =
+                    entry.time_ns.and_then(|ns| Timestamp::from_nanosecond(i128::from(ns)).ok()).unwrap_or_default();
                 out.put_slice(time.to_string().as_bytes());
                 out.put_u8(b' ');
             }
@@ -216,7 +220,12 @@ mod tests {
     use crate::provider::Source;
 
     fn entry(time_ns: u64, text: &str, partial: bool) -> LogEntry {
-        LogEntry { time_ns: Some(time_ns), source: Source::Stdout, partial, bytes: Bytes::copy_from_slice(text.as_bytes()) }
+        LogEntry {
+            time_ns: Some(time_ns),
+            source: Source::Stdout,
+            partial,
+            bytes: Bytes::copy_from_slice(text.as_bytes()),
+        }
     }
 
     fn wanted(params: Params) -> Wanted {
@@ -230,7 +239,10 @@ mod tests {
             (Params { limit_bytes: Some(0), ..Params::default() }, "limitBytes"),
             (Params { since_seconds: Some(0), ..Params::default() }, "sinceSeconds"),
             (Params { since_time: Some("yesterday".into()), ..Params::default() }, "sinceTime"),
-            (Params { since_time: Some("2026-01-01T00:00:00Z".into()), since_seconds: Some(1), ..Params::default() }, "exclude"),
+            (
+                Params { since_time: Some("2026-01-01T00:00:00Z".into()), since_seconds: Some(1), ..Params::default() },
+                "exclude",
+            ),
         ];
         for (params, says) in table {
             let error = params.check(Timestamp::now()).unwrap_err();
@@ -241,9 +253,15 @@ mod tests {
 
     #[test]
     fn lines_are_filtered_stamped_joined_and_cut() {
-        let mut format = Format::new(&wanted(Params { since_seconds: Some(59), timestamps: Some(true), ..Params::default() }));
+        let mut format =
+            Format::new(&wanted(Params { since_seconds: Some(59), timestamps: Some(true), ..Params::default() }));
         let second = 1_767_225_601_000_000_000;
-        let text = format.lines(&[entry(1, "old", false), entry(second, "a", true), entry(second, "b", false), entry(second + 5, "c", false)]);
+        let text = format.lines(&[
+            entry(1, "old", false),
+            entry(second, "a", true),
+            entry(second, "b", false),
+            entry(second + 5, "c", false),
+        ]);
         assert_eq!(text, "2026-01-01T00:00:01Z ab\n2026-01-01T00:00:01.000000005Z c\n");
         let mut format = Format::new(&wanted(Params { limit_bytes: Some(4), ..Params::default() }));
         assert_eq!(format.lines(&[entry(1, "abc", false), entry(1, "d", false)]), "abc\n");

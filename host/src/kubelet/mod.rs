@@ -101,7 +101,14 @@ impl Listening {
     }
 
     /// Answers until shutdown, then lets what runs end, for a moment.
-    pub async fn run(self, provider: Arc<dyn Provider>, pods: Arc<Index>, client: Client, node: &str, shutdown: CancellationToken) {
+    pub async fn run(
+        self,
+        provider: Arc<dyn Provider>,
+        pods: Arc<Index>,
+        client: Client,
+        node: &str,
+        shutdown: CancellationToken,
+    ) {
         let api = Api { provider, pods, authorizer: Authorizer::new(client, node), shutdown: shutdown.clone() };
         let router = Router::new()
             .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::serve))

@@ -23,7 +23,9 @@ pub enum Error {
         message: String,
     },
     /// Nothing says whose clients are trusted.
-    #[error("no client CA: the kubeconfig has none, so give --client-ca-file (what the API server's --kubelet-client-certificate is signed by)")]
+    #[error(
+        "no client CA: the kubeconfig has none, so give --client-ca-file (what the API server's --kubelet-client-certificate is signed by)"
+    )]
     NoClientCa,
     /// They do not fit together.
     #[error("cannot use the serving certificate: {0}")]
@@ -64,7 +66,8 @@ pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Er
 /// 401 by whoever asks who it is; one with a foreign certificate does not get through the handshake.
 pub fn server_config(serving: &Serving, client_authorities: &[Vec<u8>]) -> Result<Arc<ServerConfig>, Error> {
     let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(client_authorities.iter().map(|der| CertificateDer::from(der.clone())));
+    let (added, _) =
+        roots.add_parsable_certificates(client_authorities.iter().map(|der| CertificateDer::from(der.clone())));
     if added == 0 {
         return Err(Error::NoClientCa);
     }
@@ -74,8 +77,11 @@ pub fn server_config(serving: &Serving, client_authorities: &[Vec<u8>]) -> Resul
         .map_err(|error| Error::Unusable(error.to_string()))?;
     let (chain, key) = match serving {
         Serving::Files { certificate, key } => {
-            let private = PrivateKeyDer::from_pem_file(key)
-                .map_err(|error| Error::File { what: "private key file", path: key.clone(), message: error.to_string() })?;
+            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| Error::File {
+                what: "private key file",
+                path: key.clone(),
+                message: error.to_string(),
+            })?;
             (read_certificates(certificate)?, private)
         }
         Serving::SelfSigned { name, address } => self_signed(name, *address)?,
@@ -91,7 +97,9 @@ pub fn server_config(serving: &Serving, client_authorities: &[Vec<u8>]) -> Resul
 fn self_signed(name: &str, address: IpAddr) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
     let failed = |error: rcgen::Error| Error::Unusable(error.to_string());
     let made = rcgen::generate_simple_self_signed([name.to_string(), address.to_string()]).map_err(failed)?;
-    tracing::warn!("the kubelet API has a self-signed certificate; the API server cannot verify it (--tls-cert-file, --tls-private-key-file)");
+    tracing::warn!(
+        "the kubelet API has a self-signed certificate; the API server cannot verify it (--tls-cert-file, --tls-private-key-file)"
+    );
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     Ok((vec![made.cert.der().clone()], key.into()))
 }

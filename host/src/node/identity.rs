@@ -82,7 +82,9 @@ impl Identity {
     pub fn cluster(&self, found: &str) -> Result<String, Error> {
         let path = self.directory.join("cluster");
         match read(&path)? {
-            Some(known) if known != found => Err(Error::OtherCluster { path: self.directory.clone(), known, found: found.into() }),
+            Some(known) if known != found => {
+                Err(Error::OtherCluster { path: self.directory.clone(), known, found: found.into() })
+            }
             Some(known) => Ok(known),
             None => write(&path, found).map(|()| found.to_string()),
         }

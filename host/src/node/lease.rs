@@ -43,7 +43,9 @@ pub enum Error {
         holder: String,
     },
     /// The API server does not allow it.
-    #[error("cannot read lease {NAMESPACE}/{node}: {message}; the identity of the kubeconfig needs get, create and update of leases there")]
+    #[error(
+        "cannot read lease {NAMESPACE}/{node}: {message}; the identity of the kubeconfig needs get, create and update of leases there"
+    )]
     Request {
         /// The node.
         node: String,
@@ -70,7 +72,9 @@ impl Keeper {
     pub async fn claim(&mut self, take_over: bool) -> Result<(), Error> {
         loop {
             self.lease = self.read().await?;
-            let Some((holder, until)) = self.lease.as_ref().and_then(|lease| self.foreign(lease)) else { return Ok(()) };
+            let Some((holder, until)) = self.lease.as_ref().and_then(|lease| self.foreign(lease)) else {
+                return Ok(());
+            };
             if !take_over {
                 return Err(Error::Held { node: self.node.clone(), holder, until });
             }
@@ -83,12 +87,17 @@ impl Keeper {
     fn foreign(&self, lease: &Lease) -> Option<(String, Timestamp)> {
         let spec = lease.spec.as_ref()?;
         let holder = spec.holder_identity.as_deref().filter(|holder| !holder.is_empty() && *holder != self.holder)?;
-        let until = spec.renew_time.as_ref()?.0 + Duration::from_secs(u64::try_from(spec.lease_duration_seconds?).ok()?);
+        let until =
+            spec.renew_time.as_ref()?.0 + Duration::from_secs(u64::try_from(spec.lease_duration_seconds?).ok()?);
         (until > Timestamp::now()).then(|| (holder.to_string(), until))
     }
 
     /// Renews until shutdown; returns early only if another host took over. The owner is the Node's UID, once it is known.
-    pub async fn run(mut self, owner: watch::Receiver<Option<String>>, shutdown: CancellationToken) -> Result<(), Error> {
+    pub async fn run(
+        mut self,
+        owner: watch::Receiver<Option<String>>,
+        shutdown: CancellationToken,
+    ) -> Result<(), Error> {
         loop {
             let uid = owner.borrow().clone();
             let pause = match self.renew(uid.as_deref()).await {
@@ -151,7 +160,9 @@ impl Keeper {
                 namespace: Some(NAMESPACE.into()),
                 resource_version: before.and_then(|lease| lease.metadata.resource_version.clone()),
                 // A new Node has a new UID (R33): the old owner would have the lease collected.
-                owner_references: owner.map(|owner| vec![owner]).or_else(|| before.and_then(|l| l.metadata.owner_references.clone())),
+                owner_references: owner
+                    .map(|owner| vec![owner])
+                    .or_else(|| before.and_then(|l| l.metadata.owner_references.clone())),
                 ..ObjectMeta::default()
             },
             spec: Some(LeaseSpec {

@@ -139,9 +139,12 @@ async fn check_identity(client: &Client, node: &str) -> Result<bool, Error> {
     let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
     let params = PostParams::default();
     let review = timed(reviews.create(&params, &SelfSubjectReview::default())).await;
-    let user = review.ok().and_then(|review| review.status).and_then(|status| status.user_info).and_then(|info| info.username);
+    let user =
+        review.ok().and_then(|review| review.status).and_then(|status| status.user_info).and_then(|info| info.username);
     match user {
-        Some(user) if user.strip_prefix(NODE_USER).is_some_and(|name| name != node) => Err(Error::OtherNode { user, node: node.into() }),
+        Some(user) if user.strip_prefix(NODE_USER).is_some_and(|name| name != node) => {
+            Err(Error::OtherNode { user, node: node.into() })
+        }
         user => Ok(user.is_some_and(|user| user.starts_with(NODE_USER))),
     }
 }
@@ -163,7 +166,7 @@ impl NodeKeeper {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "node not registered");
-                    tokio::time::sleep(backoff.next()).await;
+                    tokio::time::sleep(backoff.pause()).await;
                 }
             }
         }
@@ -174,7 +177,8 @@ impl NodeKeeper {
         let node = match timed(self.api.get_opt(&name)).await? {
             Some(node) => node,
             None => {
-                let node = serde_json::from_value(self.facts.node(Timestamp::now())).map_err(kube::Error::SerdeError)?;
+                let node =
+                    serde_json::from_value(self.facts.node(Timestamp::now())).map_err(kube::Error::SerdeError)?;
                 let created = timed(self.api.create(&PostParams::default(), &node)).await?;
                 tracing::info!(node = %name, "node registered");
                 self.config.events.node("RegisteredNode", format!("Node {name} registered by vk-host"));
@@ -239,14 +243,14 @@ impl NodeKeeper {
                 None => self.register_once().await,
             };
             again = match result {
-                Ok(()) if self.facts.capacity.is_empty() => Some(Instant::now() + backoff.next()),
+                Ok(()) if self.facts.capacity.is_empty() => Some(Instant::now() + backoff.pause()),
                 Ok(()) => {
                     backoff.reset();
                     None
                 }
                 Err(error) => {
                     tracing::warn!(%error, "node not written");
-                    Some(Instant::now() + backoff.next())
+                    Some(Instant::now() + backoff.pause())
                 }
             };
         }
@@ -277,7 +281,8 @@ impl NodeKeeper {
         self.facts.own_conditions = self.own_conditions();
         self.config.told.rcu(|told| {
             let allocatable = self.facts.capacity.iter();
-            let allocatable = allocatable.map(|a| (a.resource.clone(), a.allocatable.clone().unwrap_or_else(|| a.capacity.clone())));
+            let allocatable =
+                allocatable.map(|a| (a.resource.clone(), a.allocatable.clone().unwrap_or_else(|| a.capacity.clone())));
             let internal = self.facts.addresses.iter().find(|a| a.kind == "InternalIP");
             resolve::Node {
                 allocatable: allocatable.collect(),
@@ -296,7 +301,8 @@ impl NodeKeeper {
 
     fn own_conditions(&self) -> Vec<Condition> {
         let reach = self.config.reach.borrow().clone();
-        let late = self.config.not_ready_after.is_some_and(|after| !reach.reachable && reach.since + after <= Instant::now());
+        let late =
+            self.config.not_ready_after.is_some_and(|after| !reach.reachable && reach.since + after <= Instant::now());
         let condition = |kind: &str, holds: bool, reason: &str, message: String| Condition {
             kind: kind.into(),
             status: if holds { Truth::True } else { Truth::False },
@@ -325,11 +331,15 @@ impl NodeKeeper {
             let node = timed(self.api.patch(&name, &params, &Patch::Merge(&patch))).await?;
             self.take(node);
         }
-        if let Some(patch) = self.current.as_ref().filter(|_| !self.is_node_identity).and_then(|node| self.facts.taint_patch(node)) {
+        if let Some(patch) =
+            self.current.as_ref().filter(|_| !self.is_node_identity).and_then(|node| self.facts.taint_patch(node))
+        {
             let node = timed(self.api.patch(&name, &params, &Patch::Merge(&patch))).await?;
             self.take(node);
         }
-        if let Some(patch) = self.current.as_ref().and_then(|node| self.facts.status_patch(node, Timestamp::now(), heartbeat)) {
+        if let Some(patch) =
+            self.current.as_ref().and_then(|node| self.facts.status_patch(node, Timestamp::now(), heartbeat))
+        {
             let node = timed(self.api.patch_status(&name, &params, &Patch::Strategic(&patch))).await?;
             self.reported = Instant::now();
             self.take(node);

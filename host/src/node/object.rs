@@ -83,16 +83,27 @@ impl Facts {
     fn status(&self, current: Option<&Node>, now: Timestamp) -> Map<String, Value> {
         let mut status = Map::new();
         let amounts = |pick: &dyn Fn(&Amount) -> String| -> Value {
-            self.capacity.iter().map(|amount| (amount.resource.clone(), Value::String(pick(amount)))).collect::<Map<_, _>>().into()
+            self.capacity
+                .iter()
+                .map(|amount| (amount.resource.clone(), Value::String(pick(amount))))
+                .collect::<Map<_, _>>()
+                .into()
         };
         status.insert("capacity".into(), amounts(&|amount| amount.capacity.clone()));
-        status.insert("allocatable".into(), amounts(&|amount| amount.allocatable.clone().unwrap_or_else(|| amount.capacity.clone())));
-        let addresses: Vec<Value> = self.addresses.iter().map(|a| json!({"type": a.kind, "address": a.address})).collect();
+        status.insert(
+            "allocatable".into(),
+            amounts(&|amount| amount.allocatable.clone().unwrap_or_else(|| amount.capacity.clone())),
+        );
+        let addresses: Vec<Value> =
+            self.addresses.iter().map(|a| json!({"type": a.kind, "address": a.address})).collect();
         status.insert("addresses".into(), addresses.into());
         status.insert("daemonEndpoints".into(), json!({"kubeletEndpoint": {"Port": self.port}}));
         status.insert("conditions".into(), json!(self.conditions(current, now)));
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        let before = current.and_then(|node| node.status.as_ref()).and_then(|status| status.node_info.clone()).unwrap_or_default();
+        let before = current
+            .and_then(|node| node.status.as_ref())
+            .and_then(|status| status.node_info.clone())
+            .unwrap_or_default();
         status.insert(
             "nodeInfo".into(),
             json!({
@@ -119,7 +130,8 @@ impl Facts {
         });
         let before = current.and_then(|node| node.status.as_ref()).and_then(|status| status.conditions.as_ref());
         let own = self.own_conditions.iter();
-        let theirs = self.conditions.iter().filter(|theirs| !self.own_conditions.iter().any(|own| own.kind == theirs.kind));
+        let theirs =
+            self.conditions.iter().filter(|theirs| !self.own_conditions.iter().any(|own| own.kind == theirs.kind));
         own.chain(theirs)
             .cloned()
             .chain(quiet)
@@ -147,26 +159,19 @@ impl Facts {
     /// written even if nothing differs. A strategic merge: what others wrote stays (R32).
     pub fn status_patch(&self, current: &Node, now: Timestamp, heartbeat: bool) -> Option<Value> {
         let wanted = self.status(Some(current), now);
-        let current_status = serde_json::to_value(current.status.clone().unwrap_or_default()).unwrap_or_default();
+        let current = serde_json::to_value(current.status.clone().unwrap_or_default()).unwrap_or_default();
         let mut patch = Map::new();
         for (field, value) in wanted {
-            match field.as_str() {
-                "conditions" => {
-                    if heartbeat || without_heartbeats(&value).iter().any(|c| !without_heartbeats(&current_status["conditions"]).contains(c)) {
-                        patch.insert(field, value);
-                    }
-                }
-                // Two addresses of one type cannot be merged by type.
-                "addresses" if current_status["addresses"] != value => {
-                    let list = value.as_array().cloned().unwrap_or_default();
-                    let replaced: Vec<Value> = std::iter::once(json!({"$patch": "replace"})).chain(list).collect();
-                    patch.insert(field, replaced.into());
-                }
-                "addresses" => {}
-                _ if !contains(&current_status[field.as_str()], &value) => {
-                    patch.insert(field, value);
-                }
-                _ => {}
+            let before = current.get(&field).unwrap_or(&Value::Null);
+            let differs = match field.as_str() {
+                "conditions" => heartbeat || conditions_differ(before, &value),
+                "addresses" => *before != value,
+                _ => !contains(before, &value),
+            };
+            if differs {
+                // Two addresses of one type cannot be merged by type: replace them all.
+                let value = if field == "addresses" { replaced(value) } else { value };
+                patch.insert(field, value);
             }
         }
         (!patch.is_empty()).then(|| json!({"status": patch}))
@@ -175,7 +180,8 @@ impl Facts {
     /// The patch that restores labels of ours which are missing or differ; none: they are all there.
     pub fn label_patch(&self, current: &Node) -> Option<Value> {
         let labels = current.metadata.labels.clone().unwrap_or_default();
-        let missing: BTreeMap<_, _> = self.labels().into_iter().filter(|(key, value)| labels.get(key) != Some(value)).collect();
+        let missing: BTreeMap<_, _> =
+            self.labels().into_iter().filter(|(key, value)| labels.get(key) != Some(value)).collect();
         (!missing.is_empty()).then(|| json!({"metadata": {"labels": missing}}))
     }
 
@@ -183,7 +189,9 @@ impl Facts {
     pub fn taint_patch(&self, current: &Node) -> Option<Value> {
         let present = current.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
         let ours: Vec<k8s_openapi::api::core::v1::Taint> = self.taints.iter().map(Into::into).collect();
-        let missing = |taint: &k8s_openapi::api::core::v1::Taint| !present.iter().any(|p| p.key == taint.key && p.effect == taint.effect);
+        let missing = |taint: &k8s_openapi::api::core::v1::Taint| {
+            !present.iter().any(|p| p.key == taint.key && p.effect == taint.effect)
+        };
         if !ours.iter().any(missing) {
             return None;
         }
@@ -192,6 +200,18 @@ impl Facts {
         let resource_version = current.metadata.resource_version.clone();
         Some(json!({"metadata": {"resourceVersion": resource_version}, "spec": {"taints": all}}))
     }
+}
+
+/// A list that replaces what is there, instead of being merged with it.
+fn replaced(list: Value) -> Value {
+    let marker = json!({"$patch": "replace"});
+    std::iter::once(marker).chain(list.as_array().cloned().unwrap_or_default()).collect()
+}
+
+/// Some condition of ours is missing or says something else; times do not count.
+fn conditions_differ(before: &Value, wanted: &Value) -> bool {
+    let before = without_heartbeats(before);
+    without_heartbeats(wanted).iter().any(|condition| !before.contains(condition))
 }
 
 fn without_heartbeats(conditions: &Value) -> Vec<Value> {
@@ -208,7 +228,7 @@ fn without_heartbeats(conditions: &Value) -> Vec<Value> {
 /// Every field of `part` is in `whole`; what else `whole` has does not matter.
 fn contains(whole: &Value, part: &Value) -> bool {
     match part {
-        Value::Object(map) => map.iter().all(|(key, value)| contains(&whole[key.as_str()], value)),
+        Value::Object(map) => map.iter().all(|(key, value)| contains(whole.get(key).unwrap_or(&Value::Null), value)),
         other => whole == other,
     }
 }
@@ -216,9 +236,15 @@ fn contains(whole: &Value, part: &Value) -> bool {
 /// One forbidden label refuses the whole registration (NodeRestriction), so such a label of a provider is left out.
 fn may_label(key: &str) -> bool {
     let Some((domain, _)) = key.split_once('/') else { return true };
-    let reserved = ["kubernetes.io", "k8s.io"].iter().any(|r| domain == *r || domain.strip_suffix(r).is_some_and(|d| d.ends_with('.')));
-    let allowed_domain = ["kubelet.kubernetes.io", "node.kubernetes.io"].iter().any(|a| domain == *a || domain.ends_with(&format!(".{a}")));
-    let allowed_key = ["topology.kubernetes.io/zone", "topology.kubernetes.io/region", "node.kubernetes.io/instance-type"].contains(&key);
+    let reserved = ["kubernetes.io", "k8s.io"]
+        .iter()
+        .any(|r| domain == *r || domain.strip_suffix(r).is_some_and(|d| d.ends_with('.')));
+    let allowed_domain = ["kubelet.kubernetes.io", "node.kubernetes.io"]
+        .iter()
+        .any(|a| domain == *a || domain.ends_with(&format!(".{a}")));
+    let allowed_key =
+        ["topology.kubernetes.io/zone", "topology.kubernetes.io/region", "node.kubernetes.io/instance-type"]
+            .contains(&key);
     !reserved || allowed_domain || allowed_key
 }
 
@@ -236,7 +262,12 @@ mod tests {
     use super::*;
 
     fn facts() -> Facts {
-        let ready = Condition { kind: "Ready".into(), status: Truth::True, reason: "KubeletReady".into(), message: "ok".into() };
+        let ready = Condition {
+            kind: "Ready".into(),
+            status: Truth::True,
+            reason: "KubeletReady".into(),
+            message: "ok".into(),
+        };
         Facts {
             name: "n".into(),
             operating_system: "linux".into(),
@@ -273,7 +304,10 @@ mod tests {
         assert_eq!(facts().status_patch(&registered(), later, false), None);
         let patch = facts().status_patch(&registered(), later, true).unwrap();
         let ready = &patch["status"]["conditions"][0];
-        assert_eq!((&ready["lastTransitionTime"], &ready["lastHeartbeatTime"]), (&json!("2026-01-01T00:00:00Z"), &json!("2026-01-01T00:05:00Z")));
+        assert_eq!(
+            (&ready["lastTransitionTime"], &ready["lastHeartbeatTime"]),
+            (&json!("2026-01-01T00:00:00Z"), &json!("2026-01-01T00:05:00Z"))
+        );
         assert_eq!(patch["status"].as_object().unwrap().len(), 1);
     }
 
@@ -282,7 +316,11 @@ mod tests {
         let mut node = registered();
         let status = node.status.as_mut().unwrap();
         status.conditions.as_mut().unwrap()[0].status = "Unknown".into();
-        status.capacity.as_mut().unwrap().insert("example.com/dongle".into(), k8s_openapi::apimachinery::pkg::api::resource::Quantity("2".into()));
+        status
+            .capacity
+            .as_mut()
+            .unwrap()
+            .insert("example.com/dongle".into(), k8s_openapi::apimachinery::pkg::api::resource::Quantity("2".into()));
         let patch = facts().status_patch(&node, at("2026-01-01T00:01:00Z"), false).unwrap();
         assert!(patch["status"].get("capacity").is_none(), "{patch}");
         assert_eq!(patch["status"]["conditions"][0]["status"], "True");
@@ -292,9 +330,10 @@ mod tests {
     #[test]
     fn labels_that_the_api_server_forbids_are_left_out() {
         let mut facts = facts();
-        facts.details.labels = [("kubernetes.io/role", "agent"), ("x.k8s.io/y", "1"), ("topology.kubernetes.io/zone", "z"), ("own", "1")]
-            .map(|(k, v)| (k.to_string(), v.to_string()))
-            .to_vec();
+        facts.details.labels =
+            [("kubernetes.io/role", "agent"), ("x.k8s.io/y", "1"), ("topology.kubernetes.io/zone", "z"), ("own", "1")]
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .to_vec();
         let labels = facts.labels();
         assert!(!labels.contains_key("kubernetes.io/role") && !labels.contains_key("x.k8s.io/y"));
         assert!(labels.contains_key("topology.kubernetes.io/zone") && labels.contains_key("own"));
@@ -304,7 +343,8 @@ mod tests {
     fn a_missing_taint_is_restored_beside_foreign_ones() {
         let mut node = registered();
         assert_eq!(facts().taint_patch(&node), None);
-        node.spec.as_mut().unwrap().taints = serde_json::from_value(json!([{"key": "x", "effect": "NoExecute"}])).unwrap();
+        node.spec.as_mut().unwrap().taints =
+            serde_json::from_value(json!([{"key": "x", "effect": "NoExecute"}])).unwrap();
         let patch = facts().taint_patch(&node).unwrap();
         assert_eq!(patch["spec"]["taints"].as_array().unwrap().len(), 2);
     }

@@ -83,7 +83,9 @@ fn check_key(key: &str) -> Result<(), String> {
     };
     let dns = |prefix: &str| is_name(prefix, 253) && !prefix.contains('_') && !prefix.contains(char::is_uppercase);
     if !is_name(name, 63) {
-        return Err(format!("key {key:?} is not at most 63 letters, digits, '-', '_' or '.', with an optional DNS name and '/' before it"));
+        return Err(format!(
+            "key {key:?} is not at most 63 letters, digits, '-', '_' or '.', with an optional DNS name and '/' before it"
+        ));
     }
     if prefix.is_some_and(|prefix| !dns(prefix)) {
         return Err(format!("the part before '/' of key {key:?} is no DNS name"));
@@ -126,7 +128,9 @@ mod tests {
 
     #[test]
     fn a_mistake_is_told_with_what_would_be_right() {
-        for (text, says) in [("a:Never", "Never"), ("=b", "key"), ("a b", "key"), ("A_B/c", "DNS"), ("a=b c", "value"), ("", "key")] {
+        for (text, says) in
+            [("a:Never", "Never"), ("=b", "key"), ("a b", "key"), ("A_B/c", "DNS"), ("a=b c", "value"), ("", "key")]
+        {
             let error = text.parse::<Taint>().unwrap_err().to_string();
             assert!(error.contains(says) && error.contains("KEY[=VALUE][:EFFECT]"), "{text}: {error}");
         }

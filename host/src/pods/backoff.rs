@@ -25,7 +25,7 @@ impl Backoff {
     }
 
     /// The next pause.
-    pub fn next(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         self.pauses.next().unwrap_or(self.longest).min(self.longest)
     }
 
@@ -42,11 +42,11 @@ mod tests {
     #[test]
     fn pauses_grow_to_the_longest_and_start_over() {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(8));
-        let pauses: Vec<Duration> = (0..20).map(|_| backoff.next()).collect();
+        let pauses: Vec<Duration> = (0..20).map(|_| backoff.pause()).collect();
         assert!(pauses[0] >= Duration::from_secs(1) && pauses[0] < Duration::from_secs(3), "{pauses:?}");
         assert!(pauses.iter().all(|pause| *pause <= Duration::from_secs(8)), "{pauses:?}");
         assert_eq!(pauses[19], Duration::from_secs(8));
         backoff.reset();
-        assert!(backoff.next() < Duration::from_secs(3));
+        assert!(backoff.pause() < Duration::from_secs(3));
     }
 }

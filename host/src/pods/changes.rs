@@ -103,11 +103,11 @@ impl Feed {
                     tracing::debug!(%error, "the cursor is outworn; starting over");
                     cursor = None;
                     listing.clear();
-                    tokio::time::sleep(backoff.next()).await;
+                    tokio::time::sleep(backoff.pause()).await;
                 }
                 Next::Failed(error) => {
                     tracing::warn!(%error, "changes failed; listing meanwhile");
-                    tokio::time::sleep(backoff.next()).await;
+                    tokio::time::sleep(backoff.pause()).await;
                     self.list().await;
                 }
             }

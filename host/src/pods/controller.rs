@@ -65,7 +65,13 @@ impl Controller {
     /// Runs until shutdown. Pods stay where they are (R37).
     pub(super) async fn run(mut self, pods: Api<PodObject>, shutdown: CancellationToken) {
         let (to, mut news) = mpsc::channel(NEWS);
-        let feed = Feed::new(self.shared.provider.clone(), to, self.relist.clone(), self.shared.node_changed.clone(), shutdown.clone());
+        let feed = Feed::new(
+            self.shared.provider.clone(),
+            to,
+            self.relist.clone(),
+            self.shared.node_changed.clone(),
+            shutdown.clone(),
+        );
         tokio::spawn(feed.run());
         if !self.first_list(&mut news, &shutdown).await {
             return;
@@ -150,7 +156,11 @@ impl Controller {
         self.tasks.spawn(async move {
             let mut known = known;
             // A task that panics is a bug of ours, not the pod's end: it starts over and looks before it acts.
-            while AssertUnwindSafe(Task::new(shared.clone(), task_id.clone(), receiver.clone(), known).run()).catch_unwind().await.is_err() {
+            while AssertUnwindSafe(Task::new(shared.clone(), task_id.clone(), receiver.clone(), known).run())
+                .catch_unwind()
+                .await
+                .is_err()
+            {
                 tracing::error!(pod = %task_id, uid = %task_id.uid, "the pod's task panicked and starts over");
                 known = Workload::Unclear { made: false };
                 tokio::time::sleep(BACKOFF_FIRST).await;
@@ -208,7 +218,8 @@ impl Controller {
             Told::Touched(ids) => ids.iter().for_each(|id| self.look(&id.uid)),
             Told::Listed(pods) => {
                 let there = uids(&pods);
-                let absent: Vec<String> = self.handles.keys().filter(|uid| !there.contains(uid.as_str())).cloned().collect();
+                let absent: Vec<String> =
+                    self.handles.keys().filter(|uid| !there.contains(uid.as_str())).cloned().collect();
                 for uid in absent {
                     self.look(&uid);
                 }

@@ -2,13 +2,15 @@
 //! task that calls it does the I/O.
 //!
 //! ```text
-//!            Run                    Delete                        Forgotten
-//!  None      create                 release (API delete)          done
-//!  Unclear   look                   remove                        remove
-//!  Present   update if it differs   remove (release if ended)     remove
-//!  Stopping  idle                   await its end                 await its end
-//!  Gone      fail: NotFound         release                       done
+//!            Run                    Ended                 Delete                       Forgotten
+//!  None      create                 idle                  release (API delete)         done
+//!  Unclear   look                   idle                  remove                       remove
+//!  Present   update if it differs   remove if it runs     remove (release if ended)    remove
+//!  Stopping  idle                   await its end         await its end                await its end
+//!  Gone      fail: NotFound         idle                  release                      done
 //! ```
+//!
+//! A pod that shall run and has been active for longer than its deadline expires first, whatever its workload is (R20).
 
 use std::time::Duration;
 
@@ -61,6 +63,10 @@ pub struct Facts<'a> {
     pub refused_revision: Option<&'a str>,
     /// Every container has ended.
     pub ended: bool,
+    /// Some container is known not to have ended.
+    pub running: bool,
+    /// Its activeDeadlineSeconds are over.
+    pub expired: bool,
     /// The pod was deleted in the API, and only finalizers keep it.
     pub released: bool,
     /// The backend answers.
@@ -82,6 +88,8 @@ pub enum Step {
     AwaitEnd,
     /// Write that it was lost.
     Fail,
+    /// Write that its deadline is over.
+    Expire,
     /// Delete the pod in the API.
     Release,
     /// Nothing until something changes.
@@ -94,6 +102,7 @@ pub enum Step {
 pub fn next(facts: &Facts<'_>) -> Step {
     use Workload::{Gone, None, Present, Stopping, Unclear};
     match (facts.wanted, facts.workload) {
+        (Wanted::Run, _) if facts.expired => Step::Expire,
         (Wanted::Run, None) if facts.reachable => Step::Create,
         (Wanted::Run, None) => Step::Idle,
         (Wanted::Run, Unclear { .. }) => Step::Look,
@@ -104,6 +113,9 @@ pub fn next(facts: &Facts<'_>) -> Step {
         }
         (Wanted::Run, Present { .. } | Stopping) => Step::Idle,
         (Wanted::Run, Gone) => Step::Fail,
+        // The API says that it has ended, so what still runs must end too.
+        (Wanted::Ended, Present { .. }) if facts.running => Step::Remove,
+        (Wanted::Ended, Stopping) => Step::AwaitEnd,
         (Wanted::Ended, _) => Step::Idle,
         // Containers that have ended need no grace: whoever waits for the pod's end need not wait for the backend's (R5).
         (Wanted::Delete, Present { .. } | Stopping) if facts.ended && !facts.released => Step::Release,
@@ -158,7 +170,17 @@ mod tests {
     use super::*;
 
     fn facts(wanted: Wanted, workload: &Workload) -> Facts<'_> {
-        Facts { wanted, workload, revision: "2", refused_revision: None, ended: false, released: false, reachable: true }
+        Facts {
+            wanted,
+            workload,
+            revision: "2",
+            refused_revision: None,
+            ended: false,
+            running: false,
+            expired: false,
+            released: false,
+            reachable: true,
+        }
     }
 
     #[test]
@@ -205,7 +227,20 @@ mod tests {
         let present = Workload::Present { revision: None };
         let ended = Facts { ended: true, ..facts(Wanted::Delete, &present) };
         assert_eq!(next(&ended), Step::Release);
-        assert_eq!(next(&Facts { released: true, ..ended }), Step::Remove, "with finalizers the workload need not wait");
+        assert_eq!(
+            next(&Facts { released: true, ..ended }),
+            Step::Remove,
+            "with finalizers the workload need not wait"
+        );
+    }
+
+    #[test]
+    fn a_pod_past_its_deadline_expires_and_its_workload_is_ended() {
+        let present = Workload::Present { revision: Some("2".into()) };
+        assert_eq!(next(&Facts { expired: true, ..facts(Wanted::Run, &present) }), Step::Expire);
+        assert_eq!(next(&Facts { expired: true, ..facts(Wanted::Run, &Workload::None) }), Step::Expire);
+        assert_eq!(next(&Facts { running: true, ..facts(Wanted::Ended, &present) }), Step::Remove);
+        assert_eq!(next(&Facts { ended: true, ..facts(Wanted::Ended, &present) }), Step::Idle, "what has ended is kept for its logs");
     }
 
     #[test]
@@ -216,7 +251,8 @@ mod tests {
 
     #[test]
     fn only_the_pod_s_own_fault_is_final() {
-        let of = |code, field: Option<&str>| verdict(&Error { field: field.map(Into::into), ..Error::new(code, "R", "m") });
+        let of =
+            |code, field: Option<&str>| verdict(&Error { field: field.map(Into::into), ..Error::new(code, "R", "m") });
         assert_eq!(of(Code::InvalidArgument, None), Verdict::Final);
         assert_eq!(of(Code::FailedPrecondition, Some("spec.x")), Verdict::Final);
         assert_eq!(of(Code::FailedPrecondition, None), Verdict::Retry { slow: true });

@@ -82,7 +82,18 @@ pub struct Pods {
 impl Config {
     /// Wires everything up; starts no pod.
     pub fn build(self) -> Pods {
-        let Self { node_name, namespace, operating_system, reads, writes, events, node, reachable, node_changed, provider } = self;
+        let Self {
+            node_name,
+            namespace,
+            operating_system,
+            reads,
+            writes,
+            events,
+            node,
+            reachable,
+            node_changed,
+            provider,
+        } = self;
         let api = match &namespace {
             Some(namespace) => Api::namespaced(reads.clone(), namespace),
             None => Api::all(reads.clone()),

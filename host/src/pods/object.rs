@@ -74,7 +74,8 @@ impl PodObject {
 
     /// Whether this state is older than the other. Resource versions of one object are ordered numbers (KEP-5504).
     pub fn is_older_than(&self, other: &Self) -> bool {
-        let version = |object: &Self| object.pod.metadata.resource_version.as_deref().and_then(|v| v.parse::<u128>().ok());
+        let version =
+            |object: &Self| object.pod.metadata.resource_version.as_deref().and_then(|v| v.parse::<u128>().ok());
         matches!((version(self), version(other)), (Some(mine), Some(theirs)) if mine < theirs)
     }
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, Unit};
 use k8s_openapi::api::core::v1::{
-    Container, ContainerState, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP, PodCondition, PodIP,
-    PodStatus,
+    Container, ContainerState, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP, PodCondition,
+    PodIP, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Map, Value, json};
@@ -37,10 +37,15 @@ pub fn from_provider(context: &Context<'_>, said: &PodStatus) -> PodStatus {
     status.phase = said.phase.clone().or_else(|| current.phase.clone()).or_else(|| Some("Pending".into()));
     let keep = |wanted: &mut Option<Vec<ContainerStatus>>, current: &Option<Vec<ContainerStatus>>, order: &[&str]| {
         let list = wanted.take().or_else(|| current.clone()).unwrap_or_default();
-        *wanted = Some(in_order(clamped(list, current.as_deref().unwrap_or_default()), order)).filter(|list| !list.is_empty());
+        *wanted = Some(in_order(clamped(list, current.as_deref().unwrap_or_default()), order))
+            .filter(|list| !list.is_empty());
     };
     keep(&mut status.container_statuses, &current.container_statuses, &names(&spec.containers));
-    keep(&mut status.init_container_statuses, &current.init_container_statuses, &names(spec.init_containers.as_deref().unwrap_or_default()));
+    keep(
+        &mut status.init_container_statuses,
+        &current.init_container_statuses,
+        &names(spec.init_containers.as_deref().unwrap_or_default()),
+    );
     let ephemeral: Vec<&str> = spec.ephemeral_containers.iter().flatten().map(|c| c.name.as_str()).collect();
     keep(&mut status.ephemeral_container_statuses, &current.ephemeral_container_statuses, &ephemeral);
     complete(context, status)
@@ -69,7 +74,8 @@ pub fn waiting(context: &Context<'_>, reason: &str, message: Option<&str>) -> Po
     let ordinary = if init.is_empty() { (reason, message) } else { ("PodInitializing", None) };
     let status = PodStatus {
         phase: Some("Pending".into()),
-        init_container_statuses: Some(init.iter().map(|c| wait(c, reason, message)).collect::<Vec<_>>()).filter(|l| !l.is_empty()),
+        init_container_statuses: Some(init.iter().map(|c| wait(c, reason, message)).collect::<Vec<_>>())
+            .filter(|l| !l.is_empty()),
         container_statuses: Some(spec.containers.iter().map(|c| wait(c, ordinary.0, ordinary.1)).collect()),
         ..PodStatus::default()
     };
@@ -124,7 +130,8 @@ fn complete(context: &Context<'_>, mut status: PodStatus) -> PodStatus {
     status.host_ips = status.host_ips.or_else(|| status.host_ip.clone().map(|ip| vec![HostIP { ip }]));
     // A pod keeps the address that it had to the end.
     status.pod_ip = status.pod_ip.filter(|ip| !ip.is_empty()).or_else(|| current.pod_ip.clone());
-    status.pod_ips = status.pod_ips.filter(|ips| !ips.is_empty()).or_else(|| status.pod_ip.clone().map(|ip| vec![PodIP { ip }]));
+    status.pod_ips =
+        status.pod_ips.filter(|ips| !ips.is_empty()).or_else(|| status.pod_ip.clone().map(|ip| vec![PodIP { ip }]));
     status.observed_generation = context.pod.pod.metadata.generation;
     status.conditions = Some(conditions(context, &status));
     truncate_times(&mut status);
@@ -134,14 +141,17 @@ fn complete(context: &Context<'_>, mut status: PodStatus) -> PodStatus {
 /// Our condition types, computed where the provider does not tell them, with honest transition times.
 fn conditions(context: &Context<'_>, status: &PodStatus) -> Vec<PodCondition> {
     let current = context.pod.status();
-    let mut wanted: BTreeMap<String, PodCondition> = computed(context.pod, status).into_iter().map(|c| (c.type_.clone(), c)).collect();
+    let mut wanted: BTreeMap<String, PodCondition> =
+        computed(context.pod, status).into_iter().map(|c| (c.type_.clone(), c)).collect();
     for told in status.conditions.iter().flatten() {
         // The scheduler's condition is not ours to write.
         if told.type_ != "PodScheduled" {
             wanted.insert(told.type_.clone(), told.clone());
         }
     }
-    if let Some(closed) = closed_gate(context.pod) && let Some(ready) = wanted.get_mut("Ready").filter(|c| c.status == "True") {
+    if let Some(closed) = closed_gate(context.pod)
+        && let Some(ready) = wanted.get_mut("Ready").filter(|c| c.status == "True")
+    {
         ready.status = "False".into();
         ready.reason = Some("ReadinessGatesNotReady".into());
         ready.message = Some(closed);
@@ -165,10 +175,13 @@ fn closed_gate(pod: &PodObject) -> Option<String> {
     spec.readiness_gates.iter().flatten().find_map(|gate| {
         let condition = status.conditions.iter().flatten().find(|c| c.type_ == gate.condition_type);
         match condition {
-            None => Some(format!("corresponding condition of pod readiness gate {:?} does not exist.", gate.condition_type)),
-            Some(condition) if condition.status != "True" => {
-                Some(format!("the status of pod readiness gate {:?} is not \"True\", but {}", gate.condition_type, condition.status))
+            None => {
+                Some(format!("corresponding condition of pod readiness gate {:?} does not exist.", gate.condition_type))
             }
+            Some(condition) if condition.status != "True" => Some(format!(
+                "the status of pod readiness gate {:?} is not \"True\", but {}",
+                gate.condition_type, condition.status
+            )),
             Some(_) => None,
         }
     })
@@ -180,7 +193,10 @@ fn computed(pod: &PodObject, status: &PodStatus) -> Vec<PodCondition> {
     let phase = status.phase.as_deref();
     let statuses = status.container_statuses.as_deref().unwrap_or_default();
     let init = status.init_container_statuses.as_deref().unwrap_or_default();
-    let started = statuses.iter().chain(init).any(|c| c.state.as_ref().is_some_and(|s| s.running.is_some() || s.terminated.is_some()));
+    let started = statuses
+        .iter()
+        .chain(init)
+        .any(|c| c.state.as_ref().is_some_and(|s| s.running.is_some() || s.terminated.is_some()));
     let condition = |kind: &str, holds: bool, why: Option<(&str, String)>| PodCondition {
         type_: kind.into(),
         status: if holds { "True" } else { "False" }.into(),
@@ -189,21 +205,30 @@ fn computed(pod: &PodObject, status: &PodStatus) -> Vec<PodCondition> {
         ..PodCondition::default()
     };
     let (initialized, ready) = match phase {
-        Some("Succeeded") => (condition("Initialized", true, Some(("PodCompleted", String::new()))), Some(("PodCompleted", String::new()))),
+        Some("Succeeded") => (
+            condition("Initialized", true, Some(("PodCompleted", String::new()))),
+            Some(("PodCompleted", String::new())),
+        ),
         Some("Failed") => (condition("Initialized", true, None), Some(("PodFailed", String::new()))),
         _ => {
-            let unfinished: Vec<&str> =
-                spec.init_containers.iter().flatten().filter(|c| !is_initialized(c, init)).map(|c| c.name.as_str()).collect();
-            let why = (!unfinished.is_empty())
-                .then(|| ("ContainersNotInitialized", format!("containers with incomplete status: [{}]", unfinished.join(" "))));
+            let unfinished: Vec<&str> = spec
+                .init_containers
+                .iter()
+                .flatten()
+                .filter(|c| !is_initialized(c, init))
+                .map(|c| c.name.as_str())
+                .collect();
+            let why = (!unfinished.is_empty()).then(|| {
+                ("ContainersNotInitialized", format!("containers with incomplete status: [{}]", unfinished.join(" ")))
+            });
             let unready: Vec<&str> = spec
                 .containers
                 .iter()
                 .map(|c| c.name.as_str())
                 .filter(|name| !statuses.iter().any(|s| s.name == **name && s.ready))
                 .collect();
-            let unready =
-                (!unready.is_empty()).then(|| ("ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" "))));
+            let unready = (!unready.is_empty())
+                .then(|| ("ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" "))));
             (condition("Initialized", unfinished.is_empty(), why), unready)
         }
     };
@@ -240,7 +265,10 @@ fn clamped(list: Vec<ContainerStatus>, current: &[ContainerStatus]) -> Vec<Conta
         .map(|wanted| {
             let before = current.iter().find(|before| before.name == wanted.name);
             before
-                .filter(|before| wanted.restart_count < before.restart_count || ended(before) && wanted.restart_count == before.restart_count)
+                .filter(|before| {
+                    wanted.restart_count < before.restart_count
+                        || ended(before) && wanted.restart_count == before.restart_count
+                })
                 .cloned()
                 .unwrap_or(wanted)
         })
@@ -249,8 +277,7 @@ fn clamped(list: Vec<ContainerStatus>, current: &[ContainerStatus]) -> Vec<Conta
 
 /// The API keeps whole seconds; a fraction would look like a change for ever.
 fn seconds(time: Timestamp) -> Timestamp {
-    time.round(jiff::TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Trunc))
-        .unwrap_or(time)
+    time.round(jiff::TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Trunc)).unwrap_or(time)
 }
 
 fn truncate_times(status: &mut PodStatus) {
@@ -261,7 +288,8 @@ fn truncate_times(status: &mut PodStatus) {
     };
     cut(&mut status.start_time);
     status.conditions.iter_mut().flatten().for_each(|condition| cut(&mut condition.last_transition_time));
-    let lists = [&mut status.container_statuses, &mut status.init_container_statuses, &mut status.ephemeral_container_statuses];
+    let lists =
+        [&mut status.container_statuses, &mut status.init_container_statuses, &mut status.ephemeral_container_statuses];
     for container in lists.into_iter().flatten().flatten() {
         for state in [&mut container.state, &mut container.last_state].into_iter().flatten() {
             if let Some(running) = &mut state.running {
@@ -301,7 +329,11 @@ pub fn patch(pod: &PodObject, wanted: &PodStatus) -> Option<Value> {
         }
     }
     for field in ADDRESS_LISTS {
-        if let Some(list) = wanted.get(field).and_then(Value::as_array).filter(|list| current.get(field).and_then(Value::as_array) != Some(list)) {
+        if let Some(list) = wanted
+            .get(field)
+            .and_then(Value::as_array)
+            .filter(|list| current.get(field).and_then(Value::as_array) != Some(list))
+        {
             let replaced = std::iter::once(json!({"$patch": "replace"})).chain(list.iter().cloned()).collect();
             status.insert(field.into(), Value::Array(replaced));
         }
@@ -357,7 +389,9 @@ fn with_nulls(condition: &Value) -> Value {
 
 fn without_nulls(value: &Value) -> Value {
     match value {
-        Value::Object(map) => Value::Object(map.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect()),
+        Value::Object(map) => {
+            Value::Object(map.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect())
+        }
         other => other.clone(),
     }
 }

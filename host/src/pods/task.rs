@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::PodStatus;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -23,7 +23,8 @@ use super::object::{PodObject, is_terminal};
 use super::resolve::Problem;
 use super::status;
 use crate::defaults::pods::{
-    BACKOFF_FIRST, BACKOFF_LONGEST, FIRST_STATUS_WAIT, MISSING_OBJECT_LONGEST, POLL_PERIOD, SLOW_BACKOFF_FIRST, SLOW_BACKOFF_LONGEST,
+    BACKOFF_FIRST, BACKOFF_LONGEST, FIRST_STATUS_WAIT, MISSING_OBJECT_LONGEST, POLL_PERIOD, SLOW_BACKOFF_FIRST,
+    SLOW_BACKOFF_LONGEST,
 };
 use crate::provider::{Call, Deletion, Effect, Error, ObservedPod, PodRef, Why};
 
@@ -131,7 +132,8 @@ impl Task {
             if self.inbox.has_changed().unwrap_or(false) || (step != Step::Idle && self.not_before.is_none()) {
                 continue;
             }
-            let wake = [self.not_before, write_again].into_iter().flatten().min();
+            let expiry = self.expires_in().filter(|left| !left.is_zero()).map(|left| Instant::now() + left);
+            let wake = [self.not_before, write_again, expiry].into_iter().flatten().min();
             tokio::select! {
                 changed = self.inbox.changed() => if changed.is_err() { return },
                 Ok(()) = reachable.changed() => {}
@@ -147,11 +149,22 @@ impl Task {
             revision: self.object.as_ref().map_or("", |object| object.revision.as_str()),
             refused_revision: self.refused_revision.as_deref(),
             ended: self.status.as_ref().is_some_and(|status| is_terminal(status.phase.as_deref())),
+            running: self.status.as_ref().is_some_and(|status| !is_terminal(status.phase.as_deref())),
+            expired: self.expires_in().is_some_and(|left| left.is_zero()),
             released: self.released,
             reachable,
         });
         // What has failed for good is only waited for to be deleted.
-        if self.failure.is_some() && matches!(step, Step::Create | Step::Fail | Step::Look) { Step::Idle } else { step }
+        if self.failure.is_some() && matches!(step, Step::Create | Step::Fail | Step::Look | Step::Expire) { Step::Idle } else { step }
+    }
+
+    /// How much is left of activeDeadlineSeconds, which count from the pod's start time; none: there is no deadline.
+    fn expires_in(&self) -> Option<Duration> {
+        let object = self.object.as_ref()?;
+        let deadline = object.spec().active_deadline_seconds?;
+        let start = object.status().start_time.as_ref()?.0;
+        let left = start.checked_add(SignedDuration::from_secs(deadline)).ok()?.duration_since(Timestamp::now());
+        Some(Duration::try_from(left).unwrap_or(Duration::ZERO))
     }
 
     fn wanted(&self) -> Wanted {
@@ -195,7 +208,9 @@ impl Task {
 
     fn take(&mut self, said: Said) {
         match (said, &self.workload) {
-            (Said::Status(observed), Workload::Present { .. } | Workload::Unclear { .. }) => self.take_status(&observed),
+            (Said::Status(observed), Workload::Present { .. } | Workload::Unclear { .. }) => {
+                self.take_status(&observed)
+            }
             (Said::Status(observed), Workload::Stopping) => {
                 self.status = parse(&self.id, &observed.status);
             }
@@ -229,6 +244,7 @@ impl Task {
             Step::Remove => self.remove().await,
             Step::AwaitEnd => self.await_end().await,
             Step::Fail => self.fail("NotFound", "The pod was not found in the provider any more"),
+            Step::Expire => self.fail("DeadlineExceeded", "Pod was active on the node longer than the specified deadline"),
             Step::Release => self.release().await,
             Step::Idle | Step::Done => {}
         }
@@ -250,7 +266,7 @@ impl Task {
             Err(Problem::Missing { reason, message }) => {
                 self.complain(reason, &message);
                 self.waiting = Some(("CreateContainerConfigError".into(), message));
-                self.not_before = Some(Instant::now() + self.missing_retry.next());
+                self.not_before = Some(Instant::now() + self.missing_retry.pause());
                 return;
             }
         };
@@ -282,7 +298,11 @@ impl Task {
         let error = match result {
             Ok(observed) => {
                 self.made_at = Some(Instant::now());
-                self.shared.events.pod(&self.id, "Created", format!("Created pod in provider {}", self.shared.provider.identity().name));
+                self.shared.events.pod(
+                    &self.id,
+                    "Created",
+                    format!("Created pod in provider {}", self.shared.provider.identity().name),
+                );
                 match observed {
                     Some(observed) => self.take_status(&observed),
                     None => self.workload = Workload::Present { revision: Some(revision.to_string()) },
@@ -315,7 +335,10 @@ impl Task {
     fn unfit(&self, object: &PodObject) -> Option<(&'static str, String)> {
         let os = object.spec().os.as_ref().map(|os| os.name.clone())?;
         (os != self.shared.operating_system).then(|| {
-            ("PodOSNotSupported", format!("spec.os.name is {os:?}, but this node runs {:?}", self.shared.operating_system))
+            (
+                "PodOSNotSupported",
+                format!("spec.os.name is {os:?}, but this node runs {:?}", self.shared.operating_system),
+            )
         })
     }
 
@@ -343,7 +366,11 @@ impl Task {
     fn settling(&self) -> Option<Instant> {
         let young = self.made_at.map(|made| made + self.shared.provider.identity().settle);
         let not_running = self.status.as_ref().and_then(|s| s.phase.as_deref()).is_none_or(|phase| phase == "Pending");
-        [self.unclear_until, young.filter(|_| not_running)].into_iter().flatten().filter(|until| *until > Instant::now()).max()
+        [self.unclear_until, young.filter(|_| not_running)]
+            .into_iter()
+            .flatten()
+            .filter(|until| *until > Instant::now())
+            .max()
     }
 
     async fn update(&mut self) {
@@ -352,7 +379,7 @@ impl Task {
             (Ok(desired), _) => desired,
             (Err(problem), _) => {
                 self.complain("FailedToUpdatePod", &problem.to_string());
-                self.not_before = Some(Instant::now() + self.missing_retry.next());
+                self.not_before = Some(Instant::now() + self.missing_retry.pause());
                 return;
             }
         };
@@ -376,10 +403,7 @@ impl Task {
 
     /// Asks the provider to end the workload; again at once if the grace shrinks meanwhile (R7).
     async fn remove(&mut self) {
-        let desired = match &self.object {
-            Some(object) => self.shared.resolver.resolve(object).await.0.ok(),
-            None => None,
-        };
+        let desired = self.object.as_ref().filter(|_| !self.forgotten).map(|object| self.shared.resolver.unresolved(object));
         let grace = self.grace();
         let shared = self.shared.clone();
         let id = self.id.clone();
@@ -460,7 +484,8 @@ impl Task {
         let awaited = object.pod.metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
         if awaited && !object.is_terminal() {
             if self.status.as_ref().is_none_or(|status| !is_terminal(status.phase.as_deref())) {
-                self.failure = Some(("Terminated".into(), "The pod was deleted before its containers had ended".into()));
+                self.failure =
+                    Some(("Terminated".into(), "The pod was deleted before its containers had ended".into()));
             }
             if let Some(again) = self.write_status().await {
                 self.not_before = Some(again);
@@ -471,7 +496,7 @@ impl Task {
             Ok(()) => self.released = true,
             Err(error) => {
                 tracing::warn!(pod = %self.id, uid = %self.id.uid, %error, "delete in the API failed");
-                self.not_before = Some(Instant::now() + self.write_retry.next());
+                self.not_before = Some(Instant::now() + self.write_retry.pause());
             }
         }
     }
@@ -505,7 +530,7 @@ impl Task {
     }
 
     fn pause(&mut self, error: &Error, slow: bool) {
-        let backoff = if slow { self.slow_retry.next() } else { self.retry.next() };
+        let backoff = if slow { self.slow_retry.pause() } else { self.retry.pause() };
         self.not_before = Some(Instant::now() + lifecycle::pause(error, backoff));
     }
 
@@ -521,7 +546,9 @@ impl Task {
             (None, Some((reason, message)), _) => Some(status::waiting(&context, reason, Some(message))),
             (None, None, Some(said)) => Some(status::from_provider(&context, said)),
             // Nothing is known of the workload: say the first thing, once (R19).
-            (None, None, None) if object.status().start_time.is_none() && !object.is_deleting() => Some(status::first(&context)),
+            (None, None, None) if object.status().start_time.is_none() && !object.is_deleting() => {
+                Some(status::first(&context))
+            }
             (None, None, None) => None,
         }
     }
@@ -554,7 +581,7 @@ impl Task {
             }
             Err(error) => {
                 tracing::debug!(pod = %self.id, uid = %self.id.uid, %error, "status not written");
-                Some(Instant::now() + self.write_retry.next())
+                Some(Instant::now() + self.write_retry.pause())
             }
         }
     }
@@ -562,7 +589,9 @@ impl Task {
 
 fn parse(id: &PodRef, status: &str) -> Option<PodStatus> {
     serde_json::from_str(status)
-        .inspect_err(|error| tracing::error!(pod = %id, uid = %id.uid, %error, "the provider's status is no core/v1 PodStatus"))
+        .inspect_err(
+            |error| tracing::error!(pod = %id, uid = %id.uid, %error, "the provider's status is no core/v1 PodStatus"),
+        )
         .ok()
 }
 

@@ -10,14 +10,15 @@ use vk_tests::cluster::{Corner, phase, waiting_reason};
 
 async fn config_map(corner: &Corner, name: &str, data: Value) -> Result<()> {
     let maps: Api<ConfigMap> = Api::namespaced(corner.client.clone(), &corner.namespace);
-    maps.create(&PostParams::default(), &serde_json::from_value(json!({"metadata": {"name": name}, "data": data}))?).await?;
+    maps.create(&PostParams::default(), &serde_json::from_value(json!({"metadata": {"name": name}, "data": data}))?)
+        .await?;
     Ok(())
 }
 
 fn pod(corner: &Corner, name: &str, container: Value) -> Value {
     let mut pod = corner.pod(name, json!({"log-env": "true", "reveal-secrets": "true"}));
-    for (field, value) in container.as_object().into_iter().flatten() {
-        pod["spec"]["containers"][0][field.as_str()] = value.clone();
+    if let Some(main) = pod.pointer_mut("/spec/containers/0").and_then(Value::as_object_mut) {
+        main.extend(container.as_object().cloned().unwrap_or_default());
     }
     pod
 }
@@ -35,27 +36,31 @@ async fn every_source_reaches_the_container() -> Result<()> {
     let ip = service.spec.and_then(|spec| spec.cluster_ip).unwrap_or_default();
 
     let field = |path: &str| json!({"fieldRef": {"fieldPath": path}});
-    let mut manifest = pod(&corner, "all", json!({
-        "command": ["run", "$(PLAIN)"],
-        "args": ["--host=$(DB_SERVICE_HOST)", "$$(PLAIN)", "$(UNKNOWN)"],
-        "resources": {"limits": {"memory": "64Mi"}, "requests": {"cpu": "250m"}},
-        "envFrom": [{"configMapRef": {"name": "cm"}}, {"prefix": "P_", "secretRef": {"name": "s"}}],
-        "env": [
-            {"name": "PLAIN", "value": "plain"},
-            {"name": "JOINED", "value": "$(PLAIN)-$(CM_A)-$(P_TOKEN)"},
-            {"name": "KEY", "valueFrom": {"configMapKeyRef": {"name": "cm", "key": "CM_A"}}},
-            {"name": "SECRET", "valueFrom": {"secretKeyRef": {"name": "s", "key": "TOKEN"}}},
-            {"name": "NAME", "valueFrom": field("metadata.name")},
-            {"name": "NAMESPACE", "valueFrom": field("metadata.namespace")},
-            {"name": "NODE", "valueFrom": field("spec.nodeName")},
-            {"name": "ACCOUNT", "valueFrom": field("spec.serviceAccountName")},
-            {"name": "HOST", "valueFrom": field("status.hostIP")},
-            {"name": "LABEL", "valueFrom": field("metadata.labels['team']")},
-            {"name": "MEMORY", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
-            {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu", "divisor": "1m"}}},
-            {"name": "NODE_CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
-        ],
-    }));
+    let mut manifest = pod(
+        &corner,
+        "all",
+        json!({
+            "command": ["run", "$(PLAIN)"],
+            "args": ["--host=$(DB_SERVICE_HOST)", "$$(PLAIN)", "$(UNKNOWN)"],
+            "resources": {"limits": {"memory": "64Mi"}, "requests": {"cpu": "250m"}},
+            "envFrom": [{"configMapRef": {"name": "cm"}}, {"prefix": "P_", "secretRef": {"name": "s"}}],
+            "env": [
+                {"name": "PLAIN", "value": "plain"},
+                {"name": "JOINED", "value": "$(PLAIN)-$(CM_A)-$(P_TOKEN)"},
+                {"name": "KEY", "valueFrom": {"configMapKeyRef": {"name": "cm", "key": "CM_A"}}},
+                {"name": "SECRET", "valueFrom": {"secretKeyRef": {"name": "s", "key": "TOKEN"}}},
+                {"name": "NAME", "valueFrom": field("metadata.name")},
+                {"name": "NAMESPACE", "valueFrom": field("metadata.namespace")},
+                {"name": "NODE", "valueFrom": field("spec.nodeName")},
+                {"name": "ACCOUNT", "valueFrom": field("spec.serviceAccountName")},
+                {"name": "HOST", "valueFrom": field("status.hostIP")},
+                {"name": "LABEL", "valueFrom": field("metadata.labels['team']")},
+                {"name": "MEMORY", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
+                {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu", "divisor": "1m"}}},
+                {"name": "NODE_CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+            ],
+        }),
+    );
     manifest["metadata"]["labels"] = json!({"team": "blue"});
     corner.create(manifest).await?;
     corner.running("all").await?;
@@ -96,10 +101,14 @@ async fn secrets_stay_marked_on_their_way() -> Result<()> {
     let secrets: Api<Secret> = Api::namespaced(corner.client.clone(), &corner.namespace);
     let secret = json!({"metadata": {"name": "s"}, "stringData": {"TOKEN": "hush-hush"}});
     secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
-    let mut manifest = pod(&corner, "marked", json!({
-        "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "TOKEN"}}}, {"name": "B", "value": "x$(A)"}],
-        "args": ["$(B)"],
-    }));
+    let mut manifest = pod(
+        &corner,
+        "marked",
+        json!({
+            "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "TOKEN"}}}, {"name": "B", "value": "x$(A)"}],
+            "args": ["$(B)"],
+        }),
+    );
     manifest["metadata"]["annotations"] = vk_tests::cluster::mock(json!({"log-env": "true"}));
     corner.create(manifest).await?;
     corner.running("marked").await?;
@@ -112,11 +121,16 @@ async fn secrets_stay_marked_on_their_way() -> Result<()> {
 #[tokio::test]
 async fn an_optional_source_that_is_missing_is_skipped_with_an_event() -> Result<()> {
     let corner = Corner::new("env-optional").await?;
-    corner.create(pod(&corner, "optional", json!({
-        "envFrom": [{"configMapRef": {"name": "none", "optional": true}}],
-        "env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "none", "key": "k", "optional": true}}}],
-    })))
-    .await?;
+    corner
+        .create(pod(
+            &corner,
+            "optional",
+            json!({
+                "envFrom": [{"configMapRef": {"name": "none", "optional": true}}],
+                "env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "none", "key": "k", "optional": true}}}],
+            }),
+        ))
+        .await?;
     corner.running("optional").await?;
     corner.event("optional", "OptionalConfigMapNotFound").await?;
     corner.event("optional", "OptionalSecretNotFound").await?;
@@ -127,12 +141,18 @@ async fn an_optional_source_that_is_missing_is_skipped_with_an_event() -> Result
 #[tokio::test]
 async fn a_config_map_that_appears_late_ends_the_wait() -> Result<()> {
     let corner = Corner::new("env-late").await?;
-    corner.create(pod(&corner, "late", json!({
-        "env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "later", "key": "k"}}}],
-    })))
-    .await?;
+    corner
+        .create(pod(
+            &corner,
+            "late",
+            json!({
+                "env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "later", "key": "k"}}}],
+            }),
+        ))
+        .await?;
     corner.event("late", "MandatoryConfigMapNotFound").await?;
-    let waiting = |pod: &k8s_openapi::api::core::v1::Pod| waiting_reason(pod).as_deref() == Some("CreateContainerConfigError");
+    let waiting =
+        |pod: &k8s_openapi::api::core::v1::Pod| waiting_reason(pod).as_deref() == Some("CreateContainerConfigError");
     let pod = corner.until("late", "waits for its ConfigMap", waiting).await?;
     assert_eq!(phase(&pod), "Pending");
     config_map(&corner, "later", json!({"k": "here"})).await?;

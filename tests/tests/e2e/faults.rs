@@ -21,7 +21,11 @@ async fn a_create_whose_answer_is_lost_is_made_once() -> Result<()> {
 async fn a_delete_overtakes_a_create_that_hangs() -> Result<()> {
     let corner = Corner::new("fault-overtake").await?;
     corner.create(corner.pod("hung", json!({"create-fault": "hang"}))).await?;
-    corner.until("hung", "has its first status", |pod| phase(pod) == "Pending" && pod.status.as_ref().is_some_and(|s| s.start_time.is_some())).await?;
+    corner
+        .until("hung", "has its first status", |pod| {
+            phase(pod) == "Pending" && pod.status.as_ref().is_some_and(|s| s.start_time.is_some())
+        })
+        .await?;
     corner.delete("hung", Some(5)).await?;
     corner.gone("hung").await
 }
@@ -29,7 +33,8 @@ async fn a_delete_overtakes_a_create_that_hangs() -> Result<()> {
 #[tokio::test]
 async fn a_delete_that_fails_is_tried_until_it_works() -> Result<()> {
     let corner = Corner::new("fault-delete").await?;
-    for (name, fault) in [("soon", "unavailable times=3 for=200ms"), ("trap", "trap times=1"), ("lost", "lost times=1")] {
+    for (name, fault) in [("soon", "unavailable times=3 for=200ms"), ("trap", "trap times=1"), ("lost", "lost times=1")]
+    {
         corner.create(corner.pod(name, json!({"delete-fault": fault}))).await?;
         corner.running(name).await?;
         corner.delete(name, Some(1)).await?;

@@ -50,7 +50,8 @@ async fn a_reader_that_leaves_ends_the_session() -> Result<()> {
     corner.create(corner.pod("web", json!({"log-every": "50ms"}))).await?;
     corner.running("web").await?;
     for _ in 0..3 {
-        let mut lines = corner.pods().log_stream("web", &LogParams { follow: true, ..LogParams::default() }).await?.lines();
+        let mut lines =
+            corner.pods().log_stream("web", &LogParams { follow: true, ..LogParams::default() }).await?.lines();
         lines.try_next().await?.context("no line")?;
     }
     // The node serves on, and stops at once: no session is left that would hold it up.
@@ -63,10 +64,19 @@ async fn a_reader_that_leaves_ends_the_session() -> Result<()> {
 #[tokio::test]
 async fn previous_reads_the_attempt_before() -> Result<()> {
     let corner = Corner::new("logs-previous").await?;
-    corner.create(corner.pod("crash", json!({"run-for": "300ms", "exit-code": "1", "restart-backoff": "300ms", "log-lines": "2"}))).await?;
+    corner
+        .create(
+            corner.pod(
+                "crash",
+                json!({"run-for": "300ms", "exit-code": "1", "restart-backoff": "300ms", "log-lines": "2"}),
+            ),
+        )
+        .await?;
     corner.event("crash", "Created").await?;
     let previous = LogParams { previous: true, ..LogParams::default() };
-    let text = eventually("there is a previous attempt", || async { Ok(Some(corner.pods().logs("crash", &previous).await?)) }).await?;
+    let text =
+        eventually("there is a previous attempt", || async { Ok(Some(corner.pods().logs("crash", &previous).await?)) })
+            .await?;
     assert!(text.lines().count() >= 2, "{text}");
     Ok(())
 }
@@ -94,7 +104,8 @@ async fn the_node_s_port_is_closed_to_all_but_the_api_server() -> Result<()> {
     corner.create(corner.pod("web", json!({}))).await?;
     corner.running("web").await?;
     let node = corner.node_ready().await?;
-    let port = node.status.and_then(|s| s.daemon_endpoints).and_then(|d| d.kubelet_endpoint).context("no endpoint")?.port;
+    let port =
+        node.status.and_then(|s| s.daemon_endpoints).and_then(|d| d.kubelet_endpoint).context("no endpoint")?.port;
     let url = format!("https://127.0.0.1:{port}/containerLogs/{}/web/main", corner.namespace);
     let get = |credentials: Option<Credentials>| {
         let url = url.clone();
@@ -113,7 +124,10 @@ async fn the_node_s_port_is_closed_to_all_but_the_api_server() -> Result<()> {
     };
     assert_eq!(get(None).await?, 401, "nobody");
     assert_eq!(get(Some(issue("somebody", false)?)).await?, 403, "a user of the cluster who may not");
-    assert!(get(Some(issue("impostor", true)?)).await.is_err(), "a foreign authority does not get through the handshake");
+    assert!(
+        get(Some(issue("impostor", true)?)).await.is_err(),
+        "a foreign authority does not get through the handshake"
+    );
     let api_server = corner.control_plane.issue(&vk_tests::control_plane::ControlPlane::kubelet_client())?;
     assert_eq!(get(Some(api_server)).await?, 200, "the API server");
     succeed(&mut corner.control_plane.kubectl(&["-n", &corner.namespace, "logs", "web"]))?;

@@ -23,7 +23,8 @@ fn leases(corner: &Corner) -> Api<Lease> {
 async fn lease_of(corner: &Corner, uid: &str) -> Result<Lease> {
     eventually("the lease belongs to the Node", || async {
         let lease = leases(corner).get(corner.host.node()).await?;
-        let owned = lease.metadata.owner_references.as_ref().is_some_and(|owners| owners.iter().any(|owner| owner.uid == uid));
+        let owned =
+            lease.metadata.owner_references.as_ref().is_some_and(|owners| owners.iter().any(|owner| owner.uid == uid));
         Ok(owned.then_some(lease))
     })
     .await
@@ -54,7 +55,8 @@ async fn registration_says_what_the_node_is() -> Result<()> {
     assert!(!labels.contains_key("kubernetes.io/role"));
     let spec = node.spec.clone().context("no spec")?;
     assert_eq!(spec.provider_id.as_deref(), Some("mock:///x"));
-    let taint = spec.taints.iter().flatten().find(|taint| taint.key == "virtual-kubelet.io/provider").context("no taint")?;
+    let taint =
+        spec.taints.iter().flatten().find(|taint| taint.key == "virtual-kubelet.io/provider").context("no taint")?;
     assert_eq!((taint.value.as_deref(), taint.effect.as_str()), (Some("mock"), "NoSchedule"));
     let status = node.status.clone().context("no status")?;
     let capacity = status.capacity.unwrap_or_default();
@@ -78,7 +80,9 @@ async fn registration_says_what_the_node_is() -> Result<()> {
 
 #[tokio::test]
 async fn taints_are_what_the_flags_say() -> Result<()> {
-    let corner = Corner::with("node-taint", |config| config.flag("--taint").flag("example.com/burst=yes:PreferNoSchedule")).await?;
+    let corner =
+        Corner::with("node-taint", |config| config.flag("--taint").flag("example.com/burst=yes:PreferNoSchedule"))
+            .await?;
     let ours = |node: Node| {
         // The controller manager has its own taints for a node that is new.
         let taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
@@ -106,7 +110,8 @@ async fn the_lease_is_renewed_and_what_others_wrote_survives() -> Result<()> {
     let node = eventually("our label and Ready are restored", || async {
         let node = nodes(&corner).get(name).await?;
         let label = node.metadata.labels.as_ref().and_then(|labels| labels.get("type").cloned());
-        Ok((condition(&node, "Ready").as_deref() == Some("True") && label.as_deref() == Some("virtual-kubelet")).then_some(node))
+        Ok((condition(&node, "Ready").as_deref() == Some("True") && label.as_deref() == Some("virtual-kubelet"))
+            .then_some(node))
     })
     .await?;
     assert_eq!(node.metadata.labels.as_ref().and_then(|labels| labels.get("team").cloned()).as_deref(), Some("blue"));
@@ -114,7 +119,10 @@ async fn the_lease_is_renewed_and_what_others_wrote_survives() -> Result<()> {
     assert_eq!(condition(&node, "Elsewhere").as_deref(), Some("True"));
     assert!(node.status.and_then(|s| s.capacity).is_some_and(|capacity| capacity.contains_key("example.com/dongle")));
     let first = renewed(&leases(&corner).get(name).await?);
-    eventually("the lease is renewed", || async { Ok((renewed(&leases(&corner).get(name).await?) > first).then_some(())) }).await
+    eventually("the lease is renewed", || async {
+        Ok((renewed(&leases(&corner).get(name).await?) > first).then_some(()))
+    })
+    .await
 }
 
 #[tokio::test]
@@ -153,7 +161,10 @@ async fn a_second_host_of_one_name_is_refused_and_may_wait() -> Result<()> {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
     let last = text.lines().last().context("it says nothing")?;
-    assert!(last.contains("is served by") && last.contains(corner.host.node()) && last.contains("--take-over"), "{last}");
+    assert!(
+        last.contains("is served by") && last.contains(corner.host.node()) && last.contains("--take-over"),
+        "{last}"
+    );
     // The first one dies; its lease ends within 40 s, and then the second one has the node.
     corner.host.kill()?;
     let taken = second.flag("--take-over").start()?;
@@ -194,11 +205,18 @@ async fn an_unreachable_backend_is_a_condition_and_never_an_eviction() -> Result
         Ok((condition(&node, "ProviderReachable").as_deref() == Some("False")).then_some(node))
     })
     .await?;
-    assert_eq!(condition(&node, "Ready").as_deref(), Some("True"), "Ready stays True for as long as --not-ready-after says");
+    assert_eq!(
+        condition(&node, "Ready").as_deref(),
+        Some("True"),
+        "Ready stays True for as long as --not-ready-after says"
+    );
     vk_tests::cluster::event(&corner.client, "default", name, "ProviderUnreachable").await?;
     corner.create(corner.pod("meanwhile", json!({}))).await?;
     let first = renewed(&leases(&corner).get(name).await?);
-    eventually("the lease is renewed all the same", || async { Ok((renewed(&leases(&corner).get(name).await?) > first).then_some(())) }).await?;
+    eventually("the lease is renewed all the same", || async {
+        Ok((renewed(&leases(&corner).get(name).await?) > first).then_some(()))
+    })
+    .await?;
     assert_eq!(phase(&corner.pods().get("meanwhile").await?), "Pending", "new pods wait");
     eventually("Ready turns False", || async {
         Ok((condition(&nodes(&corner).get(name).await?, "Ready").as_deref() == Some("False")).then_some(()))

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use vk_tests::cluster::{Corner, PATIENCE, eventually, phase, pod_condition, waiting_reason, within};
 
 fn container(pod: &Pod, index: usize) -> Result<&ContainerStatus> {
-    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()).context("no container statuses")?;
+    let statuses =
+        pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()).context("no container statuses")?;
     statuses.get(index).context("no such container")
 }
 
@@ -17,7 +18,9 @@ fn exit_code(pod: &Pod) -> Option<i32> {
 
 /// The same pod with another field of its spec.
 fn with(mut pod: Value, field: &str, value: Value) -> Value {
-    pod["spec"][field] = value;
+    if let Some(spec) = pod.pointer_mut("/spec").and_then(Value::as_object_mut) {
+        spec.insert(field.into(), value);
+    }
     pod
 }
 
@@ -68,10 +71,16 @@ async fn a_pod_that_ends_has_its_exit_code_and_its_phase_is_final() -> Result<()
 #[tokio::test]
 async fn a_crashing_container_restarts_with_back_off_count_and_last_state() -> Result<()> {
     let corner = Corner::new("pod-restarts").await?;
-    corner.create(corner.pod("crash", json!({"run-for": "200ms", "exit-code": "7", "restart-backoff": "500ms"}))).await?;
-    corner.until("crash", "waits in CrashLoopBackOff", |pod| waiting_reason(pod).as_deref() == Some("CrashLoopBackOff")).await?;
-    let pod = corner.until("crash", "restarted twice", |pod| container(pod, 0).is_ok_and(|c| c.restart_count >= 2)).await?;
-    let last = container(&pod, 0)?.last_state.as_ref().and_then(|state| state.terminated.as_ref()).context("no last state")?;
+    corner
+        .create(corner.pod("crash", json!({"run-for": "200ms", "exit-code": "7", "restart-backoff": "500ms"})))
+        .await?;
+    corner
+        .until("crash", "waits in CrashLoopBackOff", |pod| waiting_reason(pod).as_deref() == Some("CrashLoopBackOff"))
+        .await?;
+    let pod =
+        corner.until("crash", "restarted twice", |pod| container(pod, 0).is_ok_and(|c| c.restart_count >= 2)).await?;
+    let last =
+        container(&pod, 0)?.last_state.as_ref().and_then(|state| state.terminated.as_ref()).context("no last state")?;
     assert_eq!(last.exit_code, 7);
     assert_eq!(phase(&pod), "Running", "a pod that restarts is not Failed");
     Ok(())
@@ -97,10 +106,15 @@ async fn an_image_changed_in_place_reaches_the_provider_once() -> Result<()> {
     corner.running("web").await?;
     let image = json!({"spec": {"containers": [{"name": "main", "image": "mock:2"}]}});
     corner.pods().patch("web", &PatchParams::default(), &Patch::Strategic(&image)).await?;
-    let pod = corner.until("web", "shows the new image", |pod| container(pod, 0).is_ok_and(|c| c.image == "mock:2")).await?;
+    let pod =
+        corner.until("web", "shows the new image", |pod| container(pod, 0).is_ok_and(|c| c.image == "mock:2")).await?;
     assert_eq!(phase(&pod), "Running");
     corner.event("web", "Updated").await?;
-    assert!(corner.log("web").await?.contains("calls create=1 update=1 delete=0 workloads=1"), "{}", corner.log("web").await?);
+    assert!(
+        corner.log("web").await?.contains("calls create=1 update=1 delete=0 workloads=1"),
+        "{}",
+        corner.log("web").await?
+    );
     Ok(())
 }
 
@@ -166,12 +180,18 @@ async fn a_namesake_made_at_once_is_another_pod() -> Result<()> {
     let first = corner.create(corner.pod("same", json!({}))).await?;
     corner.running("same").await?;
     corner.delete("same", Some(0)).await?;
-    let second = eventually("the name is free", || async { Ok(Some(corner.create(corner.pod("same", json!({}))).await?)) }).await?;
+    let second =
+        eventually("the name is free", || async { Ok(Some(corner.create(corner.pod("same", json!({}))).await?)) })
+            .await?;
     assert_ne!(uid(&first), uid(&second));
     corner.running("same").await?;
     workload_removed(&corner, &uid(&first)).await?;
     assert!(corner.log("same").await?.contains("workloads=1"));
-    assert_eq!(uid(&corner.running("same").await?), uid(&second), "the late end of the first does not touch the second");
+    assert_eq!(
+        uid(&corner.running("same").await?),
+        uid(&second),
+        "the late end of the first does not touch the second"
+    );
     Ok(())
 }
 
@@ -188,17 +208,30 @@ async fn a_workload_that_vanished_makes_the_pod_failed_and_never_new() -> Result
 }
 
 #[tokio::test]
+async fn a_pod_past_its_active_deadline_fails_and_its_workload_ends() -> Result<()> {
+    let corner = Corner::new("pod-deadline").await?;
+    let pod = corner.create(with(corner.pod("late", json!({})), "activeDeadlineSeconds", json!(2))).await?;
+    corner.running("late").await?;
+    let failed = corner.in_phase("late", "Failed").await?;
+    assert_eq!(failed.status.as_ref().and_then(|status| status.reason.as_deref()), Some("DeadlineExceeded"));
+    workload_removed(&corner, &uid(&pod)).await
+}
+
+#[tokio::test]
 async fn a_condition_flipped_by_someone_else_is_restored() -> Result<()> {
     let corner = Corner::new("pod-flipped").await?;
     corner.create(corner.pod("web", json!({}))).await?;
     corner.running("web").await?;
     let flipped = json!({"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "NodeLost"}]}});
     corner.pods().patch_status("web", &PatchParams::default(), &Patch::Strategic(&flipped)).await?;
-    corner.until("web", "is Ready again, and not for NodeLost", |pod| {
-        let reason = |pod: &Pod| pod.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == "Ready")?.reason.clone();
-        pod_condition(pod, "Ready").as_deref() == Some("True") && reason(pod).as_deref() != Some("NodeLost")
-    })
-    .await?;
+    corner
+        .until("web", "is Ready again, and not for NodeLost", |pod| {
+            let reason = |pod: &Pod| {
+                pod.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == "Ready")?.reason.clone()
+            };
+            pod_condition(pod, "Ready").as_deref() == Some("True") && reason(pod).as_deref() != Some("NodeLost")
+        })
+        .await?;
     Ok(())
 }
 
@@ -208,7 +241,12 @@ async fn what_the_node_cannot_run_fails_with_field_and_reason() -> Result<()> {
     let late = json!([{"name": "main", "image": "mock", "env": [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]}]);
     let table = [
         ("late", with(corner.pod("late", json!({})), "containers", late), "UnsupportedField", "spec.containers[0].env"),
-        ("os", with(corner.pod("os", json!({})), "os", json!({"name": "windows"})), "PodOSNotSupported", "spec.os.name"),
+        (
+            "os",
+            with(corner.pod("os", json!({})), "os", json!({"name": "windows"})),
+            "PodOSNotSupported",
+            "spec.os.name",
+        ),
         ("annotation", corner.pod("annotation", json!({"run-for": "soon"})), "InvalidAnnotation", "run-for"),
         ("field", corner.pod("field", json!({"create-fault": "invalid"})), "", "field"),
     ];
@@ -217,7 +255,11 @@ async fn what_the_node_cannot_run_fails_with_field_and_reason() -> Result<()> {
         let pod = corner.in_phase(name, "Failed").await?;
         let status = pod.status.unwrap_or_default();
         assert!(reason.is_empty() || status.reason.as_deref() == Some(reason), "{name}: {:?}", status.reason);
-        assert!(status.message.as_deref().is_some_and(|message| message.contains(says)), "{name}: {:?}", status.message);
+        assert!(
+            status.message.as_deref().is_some_and(|message| message.contains(says)),
+            "{name}: {:?}",
+            status.message
+        );
     }
     Ok(())
 }

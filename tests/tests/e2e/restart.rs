@@ -9,7 +9,10 @@ use vk_tests::cluster::{Corner, eventually, phase};
 /// Ordinary pods, enough that a kill finds them in all states.
 const PODS: usize = 50;
 
-fn with_host(corner: Corner, restart: impl FnOnce(vk_tests::host::Host) -> Result<vk_tests::host::Host>) -> Result<Corner> {
+fn with_host(
+    corner: Corner,
+    restart: impl FnOnce(vk_tests::host::Host) -> Result<vk_tests::host::Host>,
+) -> Result<Corner> {
     let Corner { control_plane, client, host, namespace } = corner;
     Ok(Corner { control_plane, client, host: restart(host)?, namespace })
 }
@@ -30,8 +33,16 @@ async fn a_stopped_host_adopts_its_pods_and_writes_nothing() -> Result<()> {
     let corner = with_host(corner, vk_tests::host::Host::restart)?;
     corner.create(corner.pod("new", json!({}))).await?;
     corner.running("new").await?;
-    assert_eq!(corner.pods().get("web").await?.metadata.resource_version, before.metadata.resource_version, "an adopted pod is not written");
-    assert_eq!(corner.pods().get("done").await?.metadata.resource_version, done.metadata.resource_version, "nor one that has ended");
+    assert_eq!(
+        corner.pods().get("web").await?.metadata.resource_version,
+        before.metadata.resource_version,
+        "an adopted pod is not written"
+    );
+    assert_eq!(
+        corner.pods().get("done").await?.metadata.resource_version,
+        done.metadata.resource_version,
+        "nor one that has ended"
+    );
     assert!(corner.log("web").await?.contains("calls create=1 update=0 delete=0 workloads=1"));
     let made = corner.host.log()?.matches("workload made").count();
     assert_eq!(made, 4, "web, done, gone, new: each once");
@@ -49,7 +60,10 @@ async fn a_host_killed_with_fifty_pods_converges_with_one_workload_each() -> Res
         let annotations = if number % 2 == 0 { json!({}) } else { json!({"create-fault": "late for=300ms"}) };
         corner.create(corner.pod(&format!("pod-{number}"), annotations)).await?;
     }
-    eventually("a part of them runs", || async { Ok((corner.count(|pod| phase(pod) == "Running").await? >= PODS / 4).then_some(())) }).await?;
+    eventually("a part of them runs", || async {
+        Ok((corner.count(|pod| phase(pod) == "Running").await? >= PODS / 4).then_some(()))
+    })
+    .await?;
     corner.host.kill()?;
     corner.delete("pod-0", Some(1)).await?;
     corner.delete("pod-1", Some(1)).await?;

@@ -36,7 +36,11 @@ async fn a_deployment_rolls_out_scales_updates_and_goes() -> Result<()> {
                 let deployment = deployments.get("web").await?;
                 let generation = deployment.metadata.generation;
                 let status = deployment.status.unwrap_or_default();
-                let now = (status.available_replicas.unwrap_or(0), status.updated_replicas.unwrap_or(0), status.replicas.unwrap_or(0));
+                let now = (
+                    status.available_replicas.unwrap_or(0),
+                    status.updated_replicas.unwrap_or(0),
+                    status.replicas.unwrap_or(0),
+                );
                 Ok((status.observed_generation == generation && now == (wanted, wanted, wanted)).then_some(()))
             })
             .await
@@ -54,7 +58,8 @@ async fn a_deployment_rolls_out_scales_updates_and_goes() -> Result<()> {
     eventually("only pods of the new image are left", || async {
         let pods = corner.pods().list(&kube::api::ListParams::default()).await?.items;
         let new = |pod: &k8s_openapi::api::core::v1::Pod| {
-            pod.spec.as_ref().and_then(|spec| spec.containers.first()).and_then(|c| c.image.as_deref()) == Some("mock:2")
+            pod.spec.as_ref().and_then(|spec| spec.containers.first()).and_then(|c| c.image.as_deref())
+                == Some("mock:2")
         };
         Ok((pods.len() == 2 && pods.iter().all(new)).then_some(()))
     })
@@ -94,7 +99,9 @@ async fn the_taint_keeps_pods_away_that_do_not_tolerate_it() -> Result<()> {
     let mut pod = json!({"metadata": {"name": "intolerant"}, "spec": template(&corner, json!({}))["spec"]});
     pod["spec"]["tolerations"] = json!([]);
     corner.create(pod).await?;
-    let pod = corner.until("intolerant", "is not scheduled", |pod| pod_condition(pod, "PodScheduled").as_deref() == Some("False")).await?;
+    let pod = corner
+        .until("intolerant", "is not scheduled", |pod| pod_condition(pod, "PodScheduled").as_deref() == Some("False"))
+        .await?;
     assert_eq!(phase(&pod), "Pending");
     Ok(())
 }

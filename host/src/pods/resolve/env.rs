@@ -110,7 +110,8 @@ fn value(
 ) -> Result<Value, Problem> {
     let Some(source) = &spec.value_from else {
         let text = spec.value.as_deref().unwrap_or_default();
-        let lookup = |name: &str| variables.get(name).or_else(|| context.services.get(name).map(|v| (v.as_str(), false)));
+        let lookup =
+            |name: &str| variables.get(name).or_else(|| context.services.get(name).map(|v| (v.as_str(), false)));
         let expanded = expand(text, lookup);
         return Ok(Value::Text(expanded.text, expanded.secret));
     };
@@ -128,14 +129,19 @@ fn value(
                 .map_err(|message| refused("resourceFieldRef", message))
         }
         EnvVarSource { config_map_key_ref: Some(selector), .. } => {
-            let key = Key { kind: Kind::ConfigMap, name: &selector.name, key: &selector.key, optional: selector.optional };
+            let key =
+                Key { kind: Kind::ConfigMap, name: &selector.name, key: &selector.key, optional: selector.optional };
             key.value(context.sources, notices)
         }
         EnvVarSource { secret_key_ref: Some(selector), .. } => {
             let key = Key { kind: Kind::Secret, name: &selector.name, key: &selector.key, optional: selector.optional };
             key.value(context.sources, notices)
         }
-        _ => Err(refused("", "this source of a value is not supported: use fieldRef, resourceFieldRef, configMapKeyRef or secretKeyRef".into())),
+        _ => Err(refused(
+            "",
+            "this source of a value is not supported: use fieldRef, resourceFieldRef, configMapKeyRef or secretKeyRef"
+                .into(),
+        )),
     }
 }
 
@@ -233,7 +239,11 @@ fn add_all(
         }
     }
     if !invalid.is_empty() {
-        let message = format!("keys {} of {} {name:?} were skipped: they are no names of variables", invalid.join(", "), kind.name());
+        let message = format!(
+            "keys {} of {} {name:?} were skipped: they are no names of variables",
+            invalid.join(", "),
+            kind.name()
+        );
         notices.push(Notice { reason: "InvalidEnvironmentVariableNames", message });
     }
     Ok(())
@@ -281,7 +291,8 @@ mod tests {
     use serde_json::json;
 
     fn sources() -> Sources {
-        let data = |pairs: &[(&str, &str)]| Lookup::Found(pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect());
+        let data =
+            |pairs: &[(&str, &str)]| Lookup::Found(pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect());
         Sources {
             config_maps: HashMap::from([
                 ("cm".into(), data(&[("A", "from-cm"), ("B", "b")])),
@@ -345,7 +356,9 @@ mod tests {
     #[test]
     fn what_is_missing_waits_or_is_skipped_with_a_notice() {
         let key = |kind: &str, name: &str, key: &str, optional: bool| {
-            resolve(json!({"name": "c", "env": [{"name": "X", "valueFrom": {kind: {"name": name, "key": key, "optional": optional}}}]}))
+            resolve(
+                json!({"name": "c", "env": [{"name": "X", "valueFrom": {kind: {"name": name, "key": key, "optional": optional}}}]}),
+            )
         };
         let table = [
             ("configMapKeyRef", "gone", "k", "MandatoryConfigMapNotFound", "OptionalConfigMapNotFound"),
@@ -361,14 +374,23 @@ mod tests {
             assert_eq!(notices.iter().map(|n| n.reason).collect::<Vec<_>>(), [optional]);
         }
         let (result, _) = key("configMapKeyRef", "broken", "k", true);
-        assert!(matches!(result, Err(Problem::Missing { reason: "FailedToReadOptionalConfigMap", .. })), "not read is not absent");
+        assert!(
+            matches!(result, Err(Problem::Missing { reason: "FailedToReadOptionalConfigMap", .. })),
+            "not read is not absent"
+        );
     }
 
     #[test]
     fn a_late_value_is_told_and_a_wrong_field_refused_by_its_path() {
-        let (result, _) = resolve(json!({"name": "c", "env": [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]}));
+        let (result, _) = resolve(
+            json!({"name": "c", "env": [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]}),
+        );
         assert!(result.ok().unwrap().late);
-        let (result, _) = resolve(json!({"name": "c", "env": [{"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "status.phase"}}}]}));
-        assert!(matches!(result, Err(Problem::Refused { field, .. }) if field == "spec.containers[0].env[0].valueFrom.fieldRef"));
+        let (result, _) = resolve(
+            json!({"name": "c", "env": [{"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "status.phase"}}}]}),
+        );
+        assert!(
+            matches!(result, Err(Problem::Refused { field, .. }) if field == "spec.containers[0].env[0].valueFrom.fieldRef")
+        );
     }
 }

@@ -37,7 +37,9 @@ pub fn field(pod: &PodObject, node: &Node, path: &str) -> Result<Value, String> 
             Ok(if ips.is_empty() { Value::Late } else { Value::Known(ips.join(",")) })
         }
         _ => match subscript(path) {
-            Some(("metadata.labels", key)) => known(metadata.labels.as_ref().and_then(|l| l.get(key)).map(String::as_str)),
+            Some(("metadata.labels", key)) => {
+                known(metadata.labels.as_ref().and_then(|l| l.get(key)).map(String::as_str))
+            }
             Some(("metadata.annotations", key)) => {
                 known(metadata.annotations.as_ref().and_then(|a| a.get(key)).map(String::as_str))
             }
@@ -63,9 +65,15 @@ fn map(map: Option<&BTreeMap<String, String>>) -> String {
 
 /// What a `resourceFieldRef` is worth: a request or limit over its divisor, rounded up. A limit that is not set is the
 /// node's allocatable amount.
-pub fn resource(containers: &[Container], own: &Container, selector: &ResourceFieldSelector, node: &Node) -> Result<String, String> {
+pub fn resource(
+    containers: &[Container],
+    own: &Container,
+    selector: &ResourceFieldSelector,
+    node: &Node,
+) -> Result<String, String> {
     let name = selector.container_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(&own.name);
-    let container = containers.iter().find(|c| c.name == name).ok_or_else(|| format!("there is no container {name:?}"))?;
+    let container =
+        containers.iter().find(|c| c.name == name).ok_or_else(|| format!("there is no container {name:?}"))?;
     let (kind, resource) = selector
         .resource
         .split_once('.')
@@ -126,7 +134,9 @@ mod tests {
         ]))
         .unwrap();
         let ask = |resource: &str, container: Option<&str>, divisor: Option<&str>| {
-            let selector = serde_json::from_value(json!({"resource": resource, "containerName": container, "divisor": divisor})).unwrap();
+            let selector =
+                serde_json::from_value(json!({"resource": resource, "containerName": container, "divisor": divisor}))
+                    .unwrap();
             super::resource(&containers, &containers[0], &selector, &node())
         };
         assert_eq!(ask("limits.memory", None, Some("1Mi")), Ok("64".into()));

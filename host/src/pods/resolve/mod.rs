@@ -119,12 +119,23 @@ impl Resolver {
         let mut notices = Vec::new();
         let sources = self.read(pod).await;
         // Variables of services are a snapshot: without the first list they would silently be none.
-        if self.services.wait_until_ready().await.is_err() {
-            let message = "services are not watched any more".to_string();
+        if !matches!(tokio::time::timeout(READ_TIMEOUT, self.services.wait_until_ready()).await, Ok(Ok(()))) {
+            let message = "the services of the cluster could not be listed yet; the host's identity must be allowed to".to_string();
             return (Err(Problem::Missing { reason: "FailedToReadServices", message }), notices);
         }
         let result = self.assemble(pod, &sources, &mut notices);
         (result, notices)
+    }
+
+    /// The pod for a call that ends it: nothing is read and no container is resolved for a pod that goes.
+    pub fn unresolved(&self, pod: &PodObject) -> DesiredPod {
+        DesiredPod {
+            id: pod.id(),
+            revision: pod.revision.clone(),
+            manifest: pod.manifest.clone(),
+            containers: Vec::new(),
+            network: network::network(pod, &self.node.load()),
+        }
     }
 
     fn assemble(&self, pod: &PodObject, sources: &Sources, notices: &mut Vec<Notice>) -> Result<DesiredPod, Problem> {
@@ -144,16 +155,11 @@ impl Resolver {
                 let message = "status.podIP and status.podIPs are not known before the pod runs, and this provider does not fill them in";
                 return Err(Problem::Refused { field: format!("{path}.env"), message: message.into() });
             }
-            let revision = serde_json::to_value(&container).map(|value| super::revision::of_container(&value)).unwrap_or_default();
+            let revision =
+                serde_json::to_value(&container).map(|value| super::revision::of_container(&value)).unwrap_or_default();
             resolved.push(ResolvedContainer { name: container.name, command, args, env, secret_args, revision, late });
         }
-        Ok(DesiredPod {
-            id,
-            revision: pod.revision.clone(),
-            manifest: pod.manifest.clone(),
-            containers: resolved,
-            network: network::network(pod, &node),
-        })
+        Ok(DesiredPod { containers: resolved, ..self.unresolved(pod) })
     }
 
     async fn read(&self, pod: &PodObject) -> Sources {
@@ -202,7 +208,13 @@ fn text(secret: Secret) -> BTreeMap<String, String> {
 /// Init, ordinary and ephemeral containers in spec order, each with its place in the pod.
 fn containers(pod: &PodObject) -> Vec<(String, Container)> {
     let spec = pod.spec();
-    let init = spec.init_containers.iter().flatten().cloned().enumerate().map(|(i, c)| (format!("spec.initContainers[{i}]"), c));
+    let init = spec
+        .init_containers
+        .iter()
+        .flatten()
+        .cloned()
+        .enumerate()
+        .map(|(i, c)| (format!("spec.initContainers[{i}]"), c));
     let ordinary = spec.containers.iter().cloned().enumerate().map(|(i, c)| (format!("spec.containers[{i}]"), c));
     let ephemeral = spec.ephemeral_containers.iter().flatten().enumerate().filter_map(|(i, c)| {
         // An ephemeral container has a container's fields and two more.

@@ -72,7 +72,8 @@ mod tests {
     use serde_json::json;
 
     fn of(spec: serde_json::Value) -> Network {
-        let node = Node { cluster_dns: vec!["10.96.0.10".into()], cluster_domain: "cluster.local".into(), ..Node::default() };
+        let node =
+            Node { cluster_dns: vec!["10.96.0.10".into()], cluster_domain: "cluster.local".into(), ..Node::default() };
         network(&pod(json!({"metadata": {"name": "web-0", "namespace": "shop"}, "spec": spec})), &node)
     }
 
@@ -90,7 +91,10 @@ mod tests {
     fn none_takes_the_config_alone_and_others_append_it() {
         let config = json!({"nameservers": ["1.1.1.1"], "searches": ["x"], "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}]});
         let none = of(json!({"dnsPolicy": "None", "dnsConfig": config}));
-        assert_eq!((none.nameservers.as_slice(), none.options.as_slice()), (["1.1.1.1".to_string()].as_slice(), ["ndots:2".to_string(), "edns0".into()].as_slice()));
+        assert_eq!(
+            (none.nameservers.as_slice(), none.options.as_slice()),
+            (["1.1.1.1".to_string()].as_slice(), ["ndots:2".to_string(), "edns0".into()].as_slice())
+        );
         let first = of(json!({"dnsConfig": config}));
         assert_eq!(first.nameservers, ["10.96.0.10", "1.1.1.1"]);
         assert_eq!(first.options, ["ndots:2", "edns0"]);
@@ -100,6 +104,9 @@ mod tests {
     fn default_and_host_network_leave_it_to_the_backend() {
         assert!(of(json!({"dnsPolicy": "Default"})).nameservers.is_empty());
         assert!(of(json!({"hostNetwork": true})).nameservers.is_empty());
-        assert_eq!(of(json!({"hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet"})).nameservers, ["10.96.0.10"]);
+        assert_eq!(
+            of(json!({"hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet"})).nameservers,
+            ["10.96.0.10"]
+        );
     }
 }

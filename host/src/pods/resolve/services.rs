@@ -90,7 +90,12 @@ mod tests {
 
     #[test]
     fn all_variables_of_one_service() {
-        let services = [service("a", "my-db", "10.0.0.7", json!([{"name": "sql-x", "port": 5432}, {"port": 53, "protocol": "UDP"}]))];
+        let services = [service(
+            "a",
+            "my-db",
+            "10.0.0.7",
+            json!([{"name": "sql-x", "port": 5432}, {"port": 53, "protocol": "UDP"}]),
+        )];
         let got = variables(&services, "a", true);
         let expected = [
             ("MY_DB_PORT", "tcp://10.0.0.7:5432"),

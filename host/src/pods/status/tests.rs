@@ -39,8 +39,13 @@ fn applied(pod: &PodObject, status: &PodStatus) -> PodObject {
 
 #[test]
 fn a_running_pod_gets_its_conditions_and_addresses_in_one_patch_and_then_none() {
-    let pod = web(json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}], "qosClass": "BestEffort"}));
-    let status = say(&pod, json!({"phase": "Running", "podIP": "10.1.0.2", "containerStatuses": [running("b", 0), running("a", 0)]}));
+    let pod = web(
+        json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}], "qosClass": "BestEffort"}),
+    );
+    let status = say(
+        &pod,
+        json!({"phase": "Running", "podIP": "10.1.0.2", "containerStatuses": [running("b", 0), running("a", 0)]}),
+    );
     assert_eq!(status.container_statuses.as_ref().unwrap()[0].name, "a", "spec order");
     for kind in ["Ready", "ContainersReady", "Initialized", "PodReadyToStartContainers"] {
         assert_eq!(condition(&status, kind).status, "True", "{kind}");
@@ -53,7 +58,10 @@ fn a_running_pod_gets_its_conditions_and_addresses_in_one_patch_and_then_none() 
     assert!(patch["status"]["conditions"].as_array().unwrap().iter().all(|c| c["type"] != "PodScheduled"));
     assert!(patch["status"].get("qosClass").is_none());
     let after = applied(&pod, &status);
-    let same = say(&after, json!({"phase": "Running", "podIP": "10.1.0.2", "containerStatuses": [running("a", 0), running("b", 0)]}));
+    let same = say(
+        &after,
+        json!({"phase": "Running", "podIP": "10.1.0.2", "containerStatuses": [running("a", 0), running("b", 0)]}),
+    );
     assert_eq!(super::patch(&after, &same), None, "an identical status is not written again");
 }
 
@@ -116,7 +124,8 @@ fn a_closed_readiness_gate_keeps_the_pod_unready() {
 
 #[test]
 fn a_lost_pod_fails_and_its_containers_have_an_unknown_end() {
-    let pod = web(json!({"phase": "Running", "podIP": "10.1.0.2", "containerStatuses": [running("a", 0), ended("b", 0, 0)]}));
+    let pod =
+        web(json!({"phase": "Running", "podIP": "10.1.0.2", "containerStatuses": [running("a", 0), ended("b", 0, 0)]}));
     let status = failed(&Context { pod: &pod, host_ip: "h", now: now() }, "NotFound", "gone");
     let list = status.container_statuses.as_ref().unwrap();
     let end = |i: usize| list[i].state.as_ref().unwrap().terminated.as_ref().unwrap();
@@ -132,8 +141,11 @@ fn a_waiting_pod_says_why_and_init_containers_come_first() {
         "metadata": {"name": "web", "namespace": "shop", "uid": "u1"},
         "spec": {"initContainers": [{"name": "i"}], "containers": [{"name": "a"}]},
     }));
-    let status = waiting(&Context { pod: &pod, host_ip: "h", now: now() }, "CreateContainerConfigError", Some("no ConfigMap"));
-    let reason = |list: &Option<Vec<ContainerStatus>>| list.as_ref().unwrap()[0].state.as_ref().unwrap().waiting.as_ref().unwrap().reason.clone().unwrap();
+    let status =
+        waiting(&Context { pod: &pod, host_ip: "h", now: now() }, "CreateContainerConfigError", Some("no ConfigMap"));
+    let reason = |list: &Option<Vec<ContainerStatus>>| {
+        list.as_ref().unwrap()[0].state.as_ref().unwrap().waiting.as_ref().unwrap().reason.clone().unwrap()
+    };
     assert_eq!(reason(&status.init_container_statuses), "CreateContainerConfigError");
     assert_eq!(reason(&status.container_statuses), "PodInitializing");
     assert_eq!(condition(&status, "Initialized").message.as_deref(), Some("containers with incomplete status: [i]"));

@@ -1,0 +1,315 @@
+//! The steps of the demo. Each runs what a user would run, shows it, and asks the API server whether it came true.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use kube::api::ListParams;
+use kube::{Api, Client};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::scene::{NODE, Scene};
+use super::screen::{Screen, short};
+use crate::cluster::{self, condition, create_namespace, event, phase, pod_condition, within};
+
+/// What may take long: a first compilation of the plugin, a roll-out, both on a busy machine.
+const LIMIT: Duration = Duration::from_secs(120);
+/// The same for kubectl.
+const LIMIT_FLAG: &str = "--timeout=120s";
+/// No command of the demo takes longer unless it hangs.
+const COMMAND_LIMIT: Duration = Duration::from_secs(150);
+/// Lines of `kubectl logs --follow` to wait for; the mock writes one a second.
+const FOLLOWED_LINES: usize = 3;
+
+const FIRST_IMAGE: &str = "nginx:1.28";
+const SECOND_IMAGE: &str = "nginx:1.29";
+
+/// Tells it, up to the end or, if the scene is to be kept, up to where it is still full.
+pub async fn tell(screen: &mut Screen, scene: &mut Scene) -> Result<()> {
+    let mut story = Story::begin(screen, scene).await?;
+    story.node().await?;
+    story.roll_out().await?;
+    story.logs().await?;
+    story.scale(5).await?;
+    story.scale(2).await?;
+    story.update().await?;
+    story.events().await?;
+    story.describe().await?;
+    if story.scene.keep {
+        return Ok(());
+    }
+    story.delete().await?;
+    story.end().await
+}
+
+struct Story<'a> {
+    screen: &'a mut Screen,
+    scene: &'a mut Scene,
+    client: Client,
+    namespace: String,
+}
+
+impl<'a> Story<'a> {
+    /// A cluster and a namespace in it.
+    async fn begin(screen: &'a mut Screen, scene: &'a mut Scene) -> Result<Self> {
+        if scene.starts_cluster() {
+            screen.step("A Kubernetes control plane, on 127.0.0.1")?;
+        } else {
+            screen.step("A cluster that is there already")?;
+        }
+        let cluster = scene.start_cluster().await?;
+        screen.verified(&format!("Kubernetes {} answers at {}", cluster.version, cluster.server))?;
+        let client = cluster::client(&cluster.kubeconfig).await?;
+        let namespace = scene.namespace.clone();
+        scene.namespace_made = true;
+        create_namespace(&client, &namespace).await?;
+        Ok(Self { screen, scene, client, namespace })
+    }
+
+    async fn node(&mut self) -> Result<()> {
+        self.screen.step("vk-host, with the mock as its provider, becomes a node")?;
+        let words = self.scene.start_host()?;
+        self.screen.command(&words.iter().map(|word| word.trim_start_matches("./")).collect::<Vec<_>>())?;
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let ready = within(LIMIT, "the node is Ready", || async {
+            let node = nodes.get_opt(NODE).await?;
+            Ok(node.filter(|node| condition(node, "Ready").as_deref() == Some("True")).map(drop))
+        });
+        // A host that refuses to start is not worth waiting for.
+        let ended = async {
+            loop {
+                if let Err(error) = self.scene.host_runs() {
+                    return error;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            ready = ready => ready?,
+            error = ended => return Err(error),
+        }
+        let listed = self.kubectl(&["get", "nodes", "-o", "wide"]).await?;
+        ensure!(listed.contains(NODE), "kubectl does not list {NODE}");
+        Ok(self.screen.verified("the node is Ready")?)
+    }
+
+    async fn roll_out(&mut self) -> Result<()> {
+        self.screen.step("Three pods, by a Deployment that tolerates the node's taint")?;
+        let manifest = short(&Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/web.yaml"));
+        self.kubectl(&["apply", "-f", &manifest]).await?;
+        self.rolled_out(3, FIRST_IMAGE).await
+    }
+
+    async fn logs(&mut self) -> Result<()> {
+        let pod = self.first_pod().await?;
+        self.screen.step("The log of a pod, through the API server and the node")?;
+        let (earlier, _) = self.until_some(&["logs", &pod]).await?;
+        self.screen.step("… and as it is written")?;
+        let lines = self.follow(&["logs", "--follow", "--tail=1", &pod], FOLLOWED_LINES).await?;
+        let known: BTreeSet<&str> = earlier.lines().collect();
+        ensure!(lines.last().is_some_and(|line| !known.contains(line.as_str())), "nothing new came: {lines:?}");
+        Ok(self.screen.verified(&format!("{FOLLOWED_LINES} lines came, the last ones while we watched"))?)
+    }
+
+    async fn scale(&mut self, replicas: usize) -> Result<()> {
+        self.screen.step(&format!("{replicas} pods"))?;
+        self.kubectl(&["scale", "deployment/web", &format!("--replicas={replicas}")]).await?;
+        self.rolled_out(replicas, FIRST_IMAGE).await
+    }
+
+    async fn update(&mut self) -> Result<()> {
+        let before = self.names().await?;
+        self.screen.step("Another image: new pods replace the old ones, one after the other")?;
+        self.kubectl(&["set", "image", "deployment/web", &format!("web={SECOND_IMAGE}")]).await?;
+        self.rolled_out(2, SECOND_IMAGE).await?;
+        ensure!(before.is_disjoint(&self.names().await?), "a pod is left of those before the update");
+        Ok(())
+    }
+
+    async fn events(&mut self) -> Result<()> {
+        let pod = self.first_pod().await?;
+        self.screen.step("Events of a pod")?;
+        let created = event(&self.client, &self.namespace, &pod, "Created").await?;
+        let source = created.source.and_then(|source| source.component).or(created.reporting_component);
+        self.kubectl(&["get", "events", "--field-selector", &format!("involvedObject.name={pod}")]).await?;
+        ensure!(source.as_deref() == Some("vk-host"), "the event Created is of {source:?}");
+        Ok(self.screen.verified("vk-host told that the provider has created it")?)
+    }
+
+    async fn describe(&mut self) -> Result<()> {
+        self.screen.step("The node as kubectl describes it (an excerpt)")?;
+        let args = ["describe", "node", NODE];
+        self.screen.command(&self.shown(&args))?;
+        let text = self.run(&args).await?.0;
+        self.screen.output(&sections(&text, &["Taints:", "Capacity:", "System Info:", "Non-terminated Pods:"]))?;
+        for pod in self.names().await? {
+            ensure!(text.contains(&pod), "kubectl does not describe pod {pod} as one of the node");
+        }
+        Ok(self.screen.verified("it has both pods")?)
+    }
+
+    async fn delete(&mut self) -> Result<()> {
+        self.screen.step("The Deployment is deleted, and its pods with it")?;
+        self.kubectl(&["delete", "deployment", "web", "--cascade=foreground", LIMIT_FLAG]).await?;
+        self.kubectl(&["get", "pods"]).await?;
+        ensure!(self.pods().await?.is_empty(), "there are still pods: {:?}", self.names().await?);
+        self.screen.verified("no pod is left")?;
+
+        self.screen.step("The namespace too")?;
+        let namespace = self.namespace.clone();
+        self.kubectl(&["delete", "namespace", &namespace, LIMIT_FLAG]).await?;
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        ensure!(namespaces.get_opt(&namespace).await?.is_none(), "the namespace is still there");
+        self.scene.namespace_made = false;
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        self.screen.step("vk-host stops, and its node is removed")?;
+        let pid = self.scene.host_process()?.pid.to_string();
+        self.screen.command(&["kill", &pid])?;
+        let status = self.scene.stop_host()?;
+        ensure!(status.success(), "vk-host ended badly: {status}");
+        self.screen.verified("it ended with exit code 0")?;
+        self.kubectl(&["delete", "node", NODE, LIMIT_FLAG]).await?;
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        ensure!(nodes.get_opt(NODE).await?.is_none(), "the node is still there");
+        self.scene.node_removed();
+        if self.scene.starts_cluster() {
+            self.screen.step("The control plane stops")?;
+            let gone = self.scene.stop_cluster()?;
+            self.screen.verified(&format!("its {gone} processes are gone"))?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the roll-out, shows the pods, and checks them.
+    async fn rolled_out(&mut self, replicas: usize, image: &str) -> Result<()> {
+        self.kubectl(&["rollout", "status", "deployment/web", LIMIT_FLAG]).await?;
+        // The roll-out is over when the new pods are there; the old ones may still be ending.
+        let settled = within(LIMIT, &format!("{replicas} pods are as they should be"), || async {
+            let pods = self.pods().await?;
+            Ok((pods.len() == replicas && pods.iter().all(|pod| is_running(pod, image))).then_some(()))
+        })
+        .await;
+        self.kubectl(&["get", "pods", "-o", "wide"]).await?;
+        settled?;
+        Ok(self
+            .screen
+            .verified(&format!("{replicas} pods with {image} are Running and Ready on {NODE}, no other is there"))?)
+    }
+
+    async fn pods(&self) -> Result<Vec<Pod>> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        Ok(pods.list(&ListParams::default()).await?.items)
+    }
+
+    async fn names(&self) -> Result<BTreeSet<String>> {
+        Ok(self.pods().await?.into_iter().filter_map(|pod| pod.metadata.name).collect())
+    }
+
+    async fn first_pod(&self) -> Result<String> {
+        self.names().await?.into_iter().next().context("there is no pod")
+    }
+
+    /// Shows and runs kubectl, shows what it says, and wants it to succeed.
+    async fn kubectl(&mut self, args: &[&str]) -> Result<String> {
+        self.screen.command(&self.shown(args))?;
+        let (out, err) = self.run(args).await?;
+        self.screen.output(&out)?;
+        self.screen.output(&err)?;
+        Ok(out)
+    }
+
+    /// The same for a command that has nothing to say yet.
+    async fn until_some(&mut self, args: &[&str]) -> Result<(String, String)> {
+        let said = within(LIMIT, "kubectl says something", || async {
+            let said = self.run(args).await?;
+            Ok((!said.0.trim().is_empty()).then_some(said))
+        })
+        .await?;
+        self.screen.command(&self.shown(args))?;
+        self.screen.output(&said.0)?;
+        Ok(said)
+    }
+
+    async fn run(&self, args: &[&str]) -> Result<(String, String)> {
+        let output = timeout(COMMAND_LIMIT, self.command(args)?.output()).await;
+        let output = output.with_context(|| format!("kubectl {args:?} hangs"))?.context("start kubectl")?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        ensure!(output.status.success(), "kubectl {args:?} failed ({}): {} {}", output.status, out.trim(), err.trim());
+        Ok((out, err))
+    }
+
+    /// Runs kubectl until it has said so many lines.
+    async fn follow(&mut self, args: &[&str], lines: usize) -> Result<Vec<String>> {
+        self.screen.command(&self.shown(args))?;
+        let mut child =
+            self.command(args)?.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().context("start kubectl")?;
+        let mut output = BufReader::new(child.stdout.take().context("no stdout")?).lines();
+        let mut read = Vec::new();
+        while read.len() < lines {
+            let line = timeout(LIMIT, output.next_line()).await.context("no further line came")??;
+            let Some(line) = line else { bail!("the log ended after {} lines", read.len()) };
+            self.screen.output(&line)?;
+            read.push(line);
+        }
+        child.kill().await?;
+        self.screen.output("^C")?;
+        Ok(read)
+    }
+
+    fn command(&self, args: &[&str]) -> Result<Command> {
+        let words = self.shown(args);
+        let mut command = Command::from(self.scene.kubectl(words.get(1..).unwrap_or_default())?);
+        command.kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// As the user would write it: nodes and namespaces have no namespace.
+    fn shown<'b>(&'b self, args: &[&'b str]) -> Vec<&'b str> {
+        let everywhere = args.iter().any(|arg| ["node", "nodes", "namespace"].contains(arg));
+        let namespace: &[&str] = if everywhere { &[] } else { &["-n", &self.namespace] };
+        std::iter::once("kubectl").chain(namespace.iter().copied()).chain(args.iter().copied()).collect()
+    }
+}
+
+/// As the Deployment wants it: on the node, alive, reachable and up to date.
+fn is_running(pod: &Pod, image: &str) -> bool {
+    let spec = pod.spec.as_ref();
+    phase(pod) == "Running"
+        && pod_condition(pod, "Ready").as_deref() == Some("True")
+        && spec.is_some_and(|spec| {
+            spec.node_name.as_deref() == Some(NODE) && spec.containers.iter().all(|c| c.image.as_deref() == Some(image))
+        })
+        && pod.status.as_ref().is_some_and(|status| status.pod_ip.is_some())
+}
+
+/// The sections of what `kubectl describe` says that begin so.
+fn sections(text: &str, headings: &[&str]) -> String {
+    let mut within = false;
+    let kept = text.lines().filter(|line| {
+        if !line.starts_with(' ') {
+            within = headings.iter().any(|heading| line.starts_with(heading));
+        }
+        within
+    });
+    kept.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_ends_where_the_next_begins() {
+        let text = "Name: n\nTaints: a\n        b\nCapacity:\n  cpu: 1\nEvents:\n  none\n";
+        assert_eq!(sections(text, &["Taints:", "Capacity:"]), "Taints: a\n        b\nCapacity:\n  cpu: 1");
+    }
+}

@@ -1,0 +1,196 @@
+//! Processes by their id: what they use, whether they live, and how they end.
+//!
+//! Figures are from `/proc`, so this is for Linux, as the control plane is.
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, SysconfVar, sysconf};
+use serde::{Deserialize, Serialize};
+
+/// How often a process that should end is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// A process, told apart from a later one with the same id by when it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its id.
+    pub pid: u32,
+    /// Clock ticks since boot.
+    started: u64,
+}
+
+/// What a process has used and uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// CPU time, in user and kernel mode.
+    pub cpu: Duration,
+    /// Resident memory now, in MiB.
+    pub resident: f64,
+    /// The most resident memory so far, in MiB.
+    pub peak: f64,
+}
+
+impl Process {
+    /// The running process of this id.
+    pub fn of(pid: u32) -> Result<Self> {
+        let stat = Stat::read(pid).with_context(|| format!("process {pid} does not run"))?;
+        Ok(Self { pid, started: stat.number(STARTED)? })
+    }
+
+    /// Whether it still runs; a zombie does not.
+    pub fn is_alive(&self) -> bool {
+        Stat::read(self.pid).is_ok_and(|stat| {
+            stat.field(STATE) != Some("Z") && stat.number(STARTED).is_ok_and(|started| started == self.started)
+        })
+    }
+
+    /// Asks it to end, waits, and kills it after `limit`. Tells whether it ended by itself.
+    pub fn end(&self, limit: Duration) -> Result<bool> {
+        self.signal(Signal::SIGTERM)?;
+        if self.wait_end(limit) {
+            return Ok(true);
+        }
+        self.signal(Signal::SIGKILL)?;
+        if !self.wait_end(limit) {
+            bail!("process {} cannot be killed", self.pid);
+        }
+        Ok(false)
+    }
+
+    /// Waits for its end. Tells whether it came.
+    pub fn wait_end(&self, limit: Duration) -> bool {
+        let began = Instant::now();
+        while self.is_alive() {
+            if began.elapsed() > limit {
+                return false;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        true
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        if !self.is_alive() {
+            return Ok(());
+        }
+        match kill(Pid::from_raw(i32::try_from(self.pid)?), signal) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("send {signal} to process {}", self.pid)),
+        }
+    }
+
+    /// What it uses.
+    pub fn usage(&self) -> Result<Usage> {
+        let stat = Stat::read(self.pid)?;
+        let ticks = stat.number(USER_TIME)? + stat.number(SYSTEM_TIME)?;
+        let a_second = sysconf(SysconfVar::CLK_TCK)?.and_then(|ticks| u64::try_from(ticks).ok()).unwrap_or(100);
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let mib = |name: &str| -> f64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
+            kib.unwrap_or_default() / 1024.0
+        };
+        Ok(Usage { cpu: Duration::from_millis(ticks * 1000 / a_second), resident: mib("VmRSS:"), peak: mib("VmHWM:") })
+    }
+}
+
+// Fields of /proc/PID/stat (proc_pid_stat(5)), counted from the one after the program's name.
+const STATE: usize = 0;
+const USER_TIME: usize = 11;
+const SYSTEM_TIME: usize = 12;
+const STARTED: usize = 19;
+
+struct Stat(String);
+
+impl Stat {
+    fn read(pid: u32) -> Result<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // The name is in parentheses and may hold anything, parentheses too.
+        let (_, rest) = text.rsplit_once(')').context("unknown form of /proc/PID/stat")?;
+        Ok(Self(rest.to_owned()))
+    }
+
+    fn field(&self, index: usize) -> Option<&str> {
+        self.0.split_whitespace().nth(index)
+    }
+
+    fn number(&self, index: usize) -> Result<u64> {
+        Ok(self.field(index).context("/proc/PID/stat is too short")?.parse()?)
+    }
+}
+
+/// How a child is tied to the process that starts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tie {
+    /// It gets SIGTERM when its parent ends, whatever way that ends. For children of the main thread only: the kernel
+    /// looks at the parent's thread.
+    Parent,
+    /// None: it outlives its parent.
+    Free,
+}
+
+/// The first argument of this program when it is only to become another one: see [`become_other`].
+const BECOME: [(&str, Tie); 2] = [("--become-tied", Tie::Parent), ("--become-free", Tie::Free)];
+
+/// The same command in a session of its own, so that Ctrl-C in a terminal does not reach it. It is started by way of this
+/// very program, whose `main` must call [`become_other`] first.
+pub fn in_own_session(command: &Command, tie: Tie) -> Result<Command> {
+    let mut other = Command::new(std::env::current_exe().context("find this program")?);
+    other.args(BECOME.iter().filter(|(_, other)| *other == tie).map(|(flag, _)| flag));
+    other.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => other.env(name, value),
+            None => other.env_remove(name),
+        };
+    }
+    if let Some(dir) = command.get_current_dir() {
+        other.current_dir(dir);
+    }
+    Ok(other)
+}
+
+/// Becomes the program that [`in_own_session`] named, if this is what this process was started for; returns the error if
+/// that fails, and `None` if the process has other things to do. Safe Rust cannot do this between fork and exec.
+pub fn become_other() -> Option<anyhow::Error> {
+    let mut arguments = std::env::args_os().skip(1);
+    let flag = arguments.next()?;
+    let (_, tie) = BECOME.iter().find(|(name, _)| flag == *name)?;
+    let Some(program) = arguments.next() else { return Some(anyhow::anyhow!("{flag:?} needs a program")) };
+    let session = nix::unistd::setsid().map(drop);
+    let tied = if *tie == Tie::Parent { nix::sys::prctl::set_pdeathsig(Signal::SIGTERM) } else { Ok(()) };
+    if let Err(error) = session.and(tied) {
+        return Some(error.into());
+    }
+    let error = Command::new(&program).args(arguments).exec();
+    Some(anyhow::Error::new(error).context(format!("start {}", Path::new(&program).display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_lives_and_uses_something() {
+        let own = Process::of(std::process::id()).unwrap();
+        assert!(own.is_alive());
+        assert!(!Process { started: own.started + 1, ..own }.is_alive());
+        let usage = own.usage().unwrap();
+        assert!(usage.resident > 0.0 && usage.peak >= usage.resident, "{usage:?}");
+    }
+
+    #[test]
+    fn a_process_that_ends_when_asked_is_not_killed() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(Process::of(child.id()).unwrap().end(Duration::from_secs(10)).unwrap());
+        child.wait().unwrap();
+        assert!(Process::of(child.id()).is_err());
+    }
+}
