@@ -1,6 +1,6 @@
 //! The contract's own documentation: everything in `wit/` that a plugin author meets says what it is.
 
-#![allow(clippy::unwrap_used, reason = "clippy does not take the helpers of tests for tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "clippy does not take the helpers of tests for tests")]
 
 use std::path::PathBuf;
 
