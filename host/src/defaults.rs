@@ -30,6 +30,11 @@ pub mod call {
     pub const CANCEL_GRACE: Duration = Duration::from_secs(2);
     /// Processor time of a short call; a provider parses JSON and waits, it does not compute.
     pub const CPU_BUDGET: Duration = Duration::from_secs(1);
+    /// Processor time of a session in each [`SESSION_PERIOD`]; beyond it the guest rests. Half a core: a relay takes less than that for
+    /// what a network carries (0.8 s a GB, measured with exec's streams), and a loop leaves the other half to the node.
+    pub const SESSION_CPU: Duration = Duration::from_millis(500);
+    /// See [`SESSION_CPU`]. Shorter than [`CANCEL_GRACE`], so that a resting guest still hears that it should end.
+    pub const SESSION_PERIOD: Duration = Duration::from_secs(1);
     /// How often a running guest gives way. Shorter costs interrupts, longer delays timers while guests spin.
     pub const EPOCH_TICK: Duration = Duration::from_millis(5);
     /// Of `next_changes`, beyond the time that it may wait.

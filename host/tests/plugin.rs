@@ -337,6 +337,36 @@ async fn a_log_comes_whole_and_a_reader_that_leaves_ends_it() {
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
+/// On this thread alone, so that its processor time is the session's.
+#[tokio::test]
+async fn a_session_that_spins_takes_its_share_and_no_more() {
+    let (share, period) = (Duration::from_millis(100), Duration::from_millis(500));
+    let (_place, plugin) =
+        loaded_with(Limits { session_cpu: share, session_period: period, cancel_grace: GRACE, ..limits() }).await;
+    create(&plugin, "p", &[("logs-fault", "spin")]).await.unwrap();
+    let id = pod("p", &[]).id;
+    let (sink, entries) = mpsc::channel(1);
+    let before = thread_time();
+    let session =
+        async { plugin.get_container_logs(Call::uncancelled(), &id, "main", LogOptions::default(), sink).await };
+    let reader = async {
+        tokio::time::sleep(period * 4).await;
+        // It is not ended for what it took, but when its reader goes.
+        drop(entries);
+        Instant::now()
+    };
+    let (error, left) = tokio::join!(session, reader);
+    let spent = thread_time() - before;
+    assert_eq!(error.unwrap_err().code, Code::Cancelled);
+    assert!(left.elapsed() < Duration::from_secs(5));
+    assert!(spent >= share * 3 && spent <= share * 8, "{spent:?} in four periods and a grace");
+}
+
+fn thread_time() -> Duration {
+    use nix::time::{ClockId, clock_gettime};
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mistake_of_the_configuration_is_told() {
     let place = Place::new(limits());

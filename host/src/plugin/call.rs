@@ -23,7 +23,7 @@ use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 use super::Limits;
 use super::output::Output;
 use super::services::Services;
-use super::state::{Exceeded, Meter, State};
+use super::state::{Cpu, Exceeded, Meter, State};
 use crate::provider::{Call, Canceller, Code, Error, LogSink, PodRef, Why};
 
 /// Which calls share permits.
@@ -44,8 +44,7 @@ pub(super) struct Request {
     pub(super) class: Class,
     /// none: a session.
     pub(super) deadline: Option<Duration>,
-    /// Processor time; none: as much as it likes.
-    pub(super) cpu: Option<Duration>,
+    pub(super) cpu: Cpu,
     /// It changes something in the backend.
     pub(super) mutates: bool,
     pub(super) pod: Option<PodRef>,

@@ -278,7 +278,9 @@ impl From<store::Failure> for wit::store::Failure {
     fn from(failure: store::Failure) -> Self {
         match failure {
             store::Failure::Conflict(entry) => Self::Conflict(entry.map(wit::store::Entry::from)),
+            store::Failure::TooLong => Self::TooLong,
             store::Failure::Quota => Self::Quota,
+            store::Failure::Outworn => Self::Outworn,
             store::Failure::Unavailable(message) => Self::Unavailable(message),
         }
     }

@@ -9,7 +9,7 @@ use wasmtime::component::{InstancePre, Linker};
 use super::admission::{self, Admitted, Exports};
 use super::bindings::exports::virtual_kubelet::provider::plugin as wit;
 use super::call::{Class, Ended, Request, Runner};
-use super::state::State;
+use super::state::{Cpu, State};
 use super::store::Store;
 use super::{LoadError, Paths, Want, load};
 use crate::provider::{Call, Error, Identity};
@@ -92,7 +92,7 @@ fn request(operation: &'static str, limits: &super::Limits) -> Request {
         operation,
         class: Class::Poll,
         deadline: Some(limits.load_deadline),
-        cpu: Some(limits.cpu_budget),
+        cpu: Cpu::Budget(limits.cpu_budget),
         mutates: false,
         pod: None,
         call: Call::uncancelled(),

@@ -21,6 +21,8 @@ const MAGIC: &[u8] = b"\0asm";
 const CORE: &[u8] = &[1, 0, 0, 0];
 /// Length of the digest in front of a cached component.
 const DIGEST: usize = 32;
+/// Compiled components that are kept: those that were used last. Far more plugins than one node has, and some of their builds.
+const KEPT: usize = 16;
 
 /// What a file became.
 pub(super) struct Loaded {
@@ -46,6 +48,7 @@ pub(super) fn load(engine: &Engine, file: &Path, limit: u64, cache: &Path) -> Re
         // The next start is slower, nothing else.
         tracing::warn!(file = %entry.display(), %error, "cannot keep the compiled plugin");
     }
+    sweep(cache);
     Ok(Loaded { component, digest, cached: false })
 }
 
@@ -109,9 +112,34 @@ fn trusted(entry: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     opened.read_to_end(&mut bytes)?;
     match bytes.split_at_checked(DIGEST) {
-        Some((digest, code)) if Sha256::digest(code).as_slice() == digest => Ok(bytes.split_off(DIGEST)),
+        Some((digest, code)) if Sha256::digest(code).as_slice() == digest => {
+            // Its time says when it was used last, for `sweep`. A cache that cannot be written is not swept either.
+            let _ = opened.set_modified(std::time::SystemTime::now());
+            Ok(bytes.split_off(DIGEST))
+        }
         _ => Err(std::io::Error::other("it is damaged")),
     }
+}
+
+/// Removes entries, and what killed processes left aside, but for those that were used last. Another process may want one of
+/// them: it compiles anew.
+fn sweep(cache: &Path) {
+    let Ok(directory) = std::fs::read_dir(cache) else { return };
+    let used = |path: PathBuf| Some((path.metadata().ok()?.modified().ok()?, path));
+    let mut entries: Vec<_> =
+        directory.flatten().map(|entry| entry.path()).filter(|path| is_entry(path)).filter_map(used).collect();
+    entries.sort_by(|(one, _), (other, _)| other.cmp(one));
+    for (_, path) in entries.into_iter().skip(KEPT) {
+        // Gone already, or not ours to remove: there is no harm in either.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Something of ours, by its name: nothing else is removed.
+fn is_entry(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let ours = name.get(..2 * DIGEST).is_some_and(|digest| digest.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    ours && [".bin", ".tmp"].iter().any(|end| name.ends_with(end))
 }
 
 /// Written aside and renamed, so that a reader sees all or nothing.

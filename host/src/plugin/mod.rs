@@ -91,6 +91,10 @@ pub struct Limits {
     pub cancel_grace: Duration,
     /// Processor time of a call that is no session.
     pub cpu_budget: Duration,
+    /// Processor time of a session in each `session_period`; beyond it the guest rests until the next.
+    pub session_cpu: Duration,
+    /// See `session_cpu`.
+    pub session_period: Duration,
     /// How often a running guest gives way.
     pub epoch_tick: Duration,
     /// Linear memory of one instance, in bytes.
@@ -126,6 +130,8 @@ impl Default for Limits {
             load_deadline: defaults::LOAD_DEADLINE,
             cancel_grace: defaults::CANCEL_GRACE,
             cpu_budget: defaults::CPU_BUDGET,
+            session_cpu: defaults::SESSION_CPU,
+            session_period: defaults::SESSION_PERIOD,
             epoch_tick: defaults::EPOCH_TICK,
             guest_memory: defaults::GUEST_MEMORY,
             hostcall_fuel: defaults::HOSTCALL_FUEL,

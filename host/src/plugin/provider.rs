@@ -11,7 +11,7 @@ use super::call::{Class, Request};
 use super::convert::{self, all};
 use super::generation::Generation;
 use super::imports::log_sink::Sink;
-use super::state::State;
+use super::state::{Cpu, State};
 use super::{Limits, Plugin};
 use crate::provider::{
     Address, Amount, Batch, Call, Capabilities, Code, Condition, Deletion, DesiredPod, Error, Identity, LogOptions,
@@ -51,7 +51,7 @@ impl Plugin {
             operation,
             class: Class::Poll,
             deadline: Some(self.limits().deadline),
-            cpu: Some(self.limits().cpu_budget),
+            cpu: Cpu::Budget(self.limits().cpu_budget),
             mutates: false,
             pod: pod.cloned(),
             call: Call::uncancelled(),
@@ -247,7 +247,7 @@ impl Provider for Plugin {
         let request = Request {
             class: Class::Session,
             deadline: None,
-            cpu: None,
+            cpu: Cpu::Share { time: self.limits().session_cpu, period: self.limits().session_period },
             call,
             reader: Some(sink.clone()),
             ..self.look("get-container-logs", Some(id))

@@ -26,6 +26,57 @@ pub(super) enum Exceeded {
     Memory(usize),
 }
 
+/// How much processor time a call may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cpu {
+    /// So much in all; then it is ended.
+    Budget(Duration),
+    /// So much in each period; then it rests until the next. For sessions: a reader of gigabytes may take long, a loop must
+    /// not take the node, and ending either would cut a log short without a word.
+    Share {
+        /// Processor time in each period.
+        time: Duration,
+        /// Of the clock.
+        period: Duration,
+    },
+}
+
+/// What a guest does at a tick.
+#[derive(Debug, PartialEq, Eq)]
+enum Pace {
+    GoOn,
+    Rest(Instant),
+    End(Duration),
+}
+
+/// Keeps a guest to its [`Cpu`].
+struct Pacer {
+    cpu: Cpu,
+    /// When the present period began, and what had been spent by then.
+    period: (Instant, Duration),
+}
+
+impl Pacer {
+    fn new(cpu: Cpu, now: Instant) -> Self {
+        Self { cpu, period: (now, Duration::ZERO) }
+    }
+
+    fn tick(&mut self, spent: Duration, now: Instant) -> Pace {
+        match self.cpu {
+            Cpu::Budget(budget) if spent > budget => Pace::End(budget),
+            Cpu::Budget(_) => Pace::GoOn,
+            Cpu::Share { time, period } => {
+                let (began, before) = self.period;
+                if now.saturating_duration_since(began) >= period {
+                    self.period = (now, spent);
+                    return Pace::GoOn;
+                }
+                if spent.saturating_sub(before) > time { Pace::Rest(began + period) } else { Pace::GoOn }
+            }
+        }
+    }
+}
+
 /// The data of a wasmtime store.
 pub(super) struct State {
     pub(super) table: ResourceTable,
@@ -60,18 +111,20 @@ impl State {
         }
     }
 
-    /// A wasmtime store whose guest gives way at every tick of the epoch and ends when its processor time is used up.
-    pub(super) fn into_store(self, engine: &wasmtime::Engine, meter: Arc<Meter>, cpu: Option<Duration>) -> Store<Self> {
+    /// A wasmtime store whose guest gives way at every tick of the epoch, and rests or ends when its processor time is used up.
+    pub(super) fn into_store(self, engine: &wasmtime::Engine, meter: Arc<Meter>, cpu: Cpu) -> Store<Self> {
         let fuel = self.services.limits.hostcall_fuel;
         let mut store = Store::new(engine, self);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(fuel);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_| match cpu {
-            Some(budget) if meter.spent() > budget => Err(wasmtime::Error::from(Exceeded::Cpu(budget))),
+        let mut pacer = Pacer::new(cpu, Instant::now());
+        store.epoch_deadline_callback(move |_| match pacer.tick(meter.spent(), Instant::now()) {
+            Pace::End(budget) => Err(wasmtime::Error::from(Exceeded::Cpu(budget))),
+            Pace::Rest(until) => Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::time::sleep_until(until)))),
             // tokio's own yield lets the worker look at its timers and sockets first. wasmtime's plain one wakes the task at
             // once, and a worker with work looks up only every 61st time: timers were 385 ms late beside 8 spinning guests.
-            _ => Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))),
+            Pace::GoOn => Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))),
         });
         store
     }
@@ -145,4 +198,37 @@ fn thread_time() -> u64 {
     use nix::time::{ClockId, clock_gettime};
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
         .map_or(0, |time| u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_budget_is_for_the_whole_call() {
+        let began = Instant::now();
+        let mut pacer = Pacer::new(Cpu::Budget(ms(1000)), began);
+        assert_eq!(pacer.tick(ms(1000), began + ms(90_000)), Pace::GoOn);
+        assert_eq!(pacer.tick(ms(1001), began + ms(90_001)), Pace::End(ms(1000)));
+    }
+
+    #[test]
+    fn a_share_is_for_each_period_and_what_was_not_used_is_gone() {
+        let began = Instant::now();
+        let mut pacer = Pacer::new(Cpu::Share { time: ms(500), period: ms(1000) }, began);
+        let mut tick = |spent, at| pacer.tick(ms(spent), began + ms(at));
+        assert_eq!(tick(500, 500), Pace::GoOn);
+        assert_eq!(tick(505, 505), Pace::Rest(began + ms(1000)));
+        assert_eq!(tick(510, 1000), Pace::GoOn, "a new period");
+        assert_eq!(tick(1010, 1500), Pace::GoOn);
+        assert_eq!(tick(1011, 1501), Pace::Rest(began + ms(2000)));
+        // It waited for an hour: the period begins when it runs again.
+        assert_eq!(tick(1011, 3_600_000), Pace::GoOn);
+        assert_eq!(tick(1511, 3_600_600), Pace::GoOn);
+        assert_eq!(tick(1512, 3_600_601), Pace::Rest(began + ms(3_601_000)));
+    }
 }

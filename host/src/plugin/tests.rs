@@ -234,6 +234,32 @@ fn an_entry_that_others_could_have_written_is_not_run() {
 }
 
 #[test]
+fn entries_that_were_not_used_for_long_are_swept_away() {
+    let cache = Cache::new();
+    let directory = cache.paths.cache_dir.clone();
+    cache.loads_from_cache();
+    let (used, code) = (cache.entry(), std::fs::read(cache.entry()).unwrap());
+    let old = |n: u64| std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(n);
+    let write = |name: &str, n| {
+        let file = std::fs::File::create(directory.join(name)).unwrap();
+        file.set_modified(old(n)).unwrap();
+    };
+    for n in 0..40 {
+        write(&format!("{n:064x}-0.{}", if n < 3 { "7.tmp" } else { "bin" }), n);
+    }
+    write("README.bin", 0);
+    std::fs::File::options().append(true).open(&used).unwrap().set_modified(old(1)).unwrap();
+    assert!(cache.loads_from_cache(), "which makes it the one that was used last");
+    std::fs::write(&used, &code[..10]).unwrap();
+    assert!(!cache.loads_from_cache(), "a new entry sweeps");
+    let mut left: Vec<_> =
+        std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    left.sort();
+    assert_eq!(left.len(), 17, "sixteen and what is not ours: {left:?}");
+    assert!(used.exists() && directory.join("README.bin").exists() && left[0].ends_with("19-0.bin"), "{left:?}");
+}
+
+#[test]
 fn an_engine_ends_its_clock() {
     let engine = engine::build(&Limits::default()).unwrap();
     let weak = engine.weak();

@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use vk_provider::changes::{Batch, Scope};
 use vk_provider::clock::Deadline;
-use vk_provider::store::{self, Expect, Failure};
+use vk_provider::store;
 use vk_provider::wait::Wait;
 use vk_provider::{Changes, Error, Result, call};
 
@@ -33,9 +33,6 @@ const MOST: usize = 500;
 const GATHER: Duration = Duration::from_millis(10);
 /// A timing without a record belongs to a create that is under way, if it is no older.
 const ORPHAN_AFTER: u64 = 60_000;
-/// Written to learn the store's revision; nobody reads it.
-const MARK: &str = "mark";
-const MARK_TTL: Duration = Duration::from_secs(1);
 
 /// Where the next call goes on. Later versions must understand it: add fields, keep these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,10 +46,9 @@ struct Cursor {
 }
 
 impl Cursor {
-    /// Up to now. The store tells its revision only to writers.
+    /// Up to now.
     fn now() -> Result<Self> {
-        let revision = store::put_bytes(MARK, b"", Expect::Anything, Some(MARK_TTL))?;
-        Ok(Self { revision, clock: backend::now(), after: None, listing: None })
+        Ok(Self { revision: store::revision()?, clock: backend::now(), after: None, listing: None })
     }
 
     fn read(text: &str) -> Result<Self> {
@@ -183,10 +179,8 @@ impl News {
 
     /// All that happened since the cursor; returns the store's revision.
     fn gather(&mut self, cursor: &Cursor) -> Result<(u64, Due)> {
-        let (revision, written) = store::since(PODS, cursor.revision).map_err(|failure| match failure {
-            Failure::Unavailable(why) => outworn(&why),
-            failure => failure.into(),
-        })?;
+        // An outworn revision becomes out-of-range, as an outworn cursor has to; a store that is down stays unavailable.
+        let (revision, written) = store::since(PODS, cursor.revision)?;
         self.written = !written.is_empty();
         for (name, entry) in written {
             let record = entry.map(|entry| Ok::<_, Error>((entry.parse()?, entry.revision))).transpose()?;

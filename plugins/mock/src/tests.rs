@@ -396,6 +396,26 @@ fn an_outworn_cursor_is_out_of_range() {
 }
 
 #[test]
+fn a_store_that_is_down_leaves_the_cursor_good() {
+    testing::reset();
+    let cursor = listed();
+    create(&pod("a", &[]));
+    testing::store_down(true);
+    assert_eq!(Mock::next(cursor.clone(), seconds(0)).unwrap_err().code, Code::Unavailable);
+    testing::store_down(false);
+    assert_eq!(told(&next(cursor, 0)), ["a Running"]);
+}
+
+#[test]
+fn a_full_list_writes_nothing() {
+    testing::reset();
+    create(&pod("a", &[]));
+    let writes = testing::writes();
+    next(None, 0);
+    assert_eq!(testing::writes(), writes);
+}
+
+#[test]
 fn a_thousand_pods_come_in_pages_and_their_common_moment_in_batches() {
     testing::reset();
     for number in 0..1200 {

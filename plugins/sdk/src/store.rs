@@ -1,7 +1,19 @@
 //! What a plugin remembers: it outlives the call, the swap and the host. Each value is JSON, or bytes with the `_bytes` functions.
 //!
 //! One number, the revision, orders all writes. A reader that keeps it can ask what happened [`since`] and wait for it with
-//! [`subscribe`].
+//! [`subscribe`]. A full list begins with [`revision`], then reads ([`scan_all`]), then goes on from there:
+//!
+//! ```
+//! # vk_provider::testing::reset();
+//! use vk_provider::store::{self, Expect, Failure};
+//!
+//! let start = store::revision()?;
+//! store::scan_all("pods/", |key, entry| Ok::<_, Failure>(drop((key, entry))))?;
+//! store::put("pods/a", "1", Expect::Anything, None)?;
+//! let (next, changed) = store::since("pods/", start)?;
+//! assert_eq!((changed.len(), next), (1, store::revision()?));
+//! # Ok::<_, Failure>(())
+//! ```
 
 use std::fmt;
 use std::time::Duration;
@@ -59,9 +71,13 @@ pub type Change = (String, Option<Entry>);
 pub enum Failure {
     /// The key is not as expected; what it is, none if absent.
     Conflict(Option<Entry>),
-    /// The plugin's share is full, or key or value is too long.
+    /// The key has more than 1 KiB or the value more than 1 MiB: it never fits.
+    TooLong,
+    /// The plugin's share is full.
     Quota,
-    /// The store does not answer. Of [`since`]: the revision is outworn.
+    /// Of [`since`]: what was removed after the revision is forgotten, or the revision is of another store. Scan again.
+    Outworn,
+    /// The store does not answer.
     Unavailable(String),
     /// What was stored is not what is expected.
     Broken(String),
@@ -81,7 +97,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Conflict(_) => f.write_str("another call changed the same key"),
-            Self::Quota => f.write_str("the plugin's share of the store is full, or the key or value is too long"),
+            Self::TooLong => f.write_str("the key or value is too long for the store"),
+            Self::Quota => f.write_str("the plugin's share of the store is full"),
+            Self::Outworn => f.write_str("the revision is outworn"),
             Self::Unavailable(why) => write!(f, "the store does not answer: {why}"),
             Self::Broken(why) => write!(f, "what was stored cannot be read: {why}"),
         }
@@ -95,7 +113,11 @@ impl From<Failure> for Error {
         let message = failure.to_string();
         match failure {
             Failure::Conflict(_) => Self::aborted("StoreConflict", message),
+            // Without a field, so that it is retried slowly and never ends a pod: the mistake is the provider's.
+            Failure::TooLong => Self::failed_precondition("StoreTooLong", message),
             Failure::Quota => Self::resource_exhausted("StoreFull", message),
+            // What `changes` has to answer for its cursor.
+            Failure::Outworn => Self::out_of_range("StoreOutworn", message),
             // A write may be on disk although nobody said so.
             Failure::Unavailable(_) => Self::unavailable("StoreUnavailable", message).effect_unknown(),
             Failure::Broken(_) => Self::data_loss("StoreBroken", message),
@@ -177,15 +199,24 @@ pub fn scan_all<E: From<Failure>>(prefix: &str, mut each: impl FnMut(String, Ent
     }
 }
 
-/// Writes, removals and expiries later than a revision, oldest first, at most 500 or 1 MiB, and the revision for the next call.
+/// The store's present revision: where what follows a full list begins. Take it first, then list.
 ///
 /// # Errors
-/// [`Failure::Unavailable`] if the revision is outworn: scan again.
+/// The store does not answer.
+pub fn revision() -> Result<u64> {
+    sys::revision()
+}
+
+/// Writes, removals and expiries later than a revision, at most 500 or 1 MiB, each key once and in the order of their last change; and
+/// the revision for the next call. That is the store's present one when nothing more is to come, else the last change's that is told.
+///
+/// # Errors
+/// [`Failure::Outworn`]: scan again. Or the store does not answer.
 pub fn since(prefix: &str, revision: u64) -> Result<(u64, Vec<Change>)> {
     sys::since(prefix, revision)
 }
 
-/// Ready once [`since`] has something.
+/// Ready once [`since`] has something to tell, be it that the revision is outworn.
 pub fn subscribe(prefix: &str, revision: u64) -> Pollable<'static> {
     Pollable::new(sys::subscribe(prefix, revision))
 }
@@ -242,5 +273,28 @@ mod tests {
         testing::advance(Duration::from_secs(1));
         let (_, changed) = since("x/", revision).unwrap();
         assert_eq!(changed, [("x/2".to_owned(), None)]);
+    }
+
+    #[test]
+    fn an_outworn_revision_is_not_a_store_that_is_down() {
+        testing::reset();
+        let old = revision().unwrap();
+        put("a", "1", Expect::Anything, None).unwrap();
+        assert_eq!(since("", old).unwrap().0, revision().unwrap());
+        testing::forget_history();
+        for outworn in [old, u64::MAX] {
+            assert_eq!(since("", outworn), Err(Failure::Outworn));
+            assert!(crate::wait::Wait::new().on((), subscribe("", outworn)).first().has(()), "it is told at once");
+        }
+        assert_eq!(Error::from(Failure::Outworn).code, crate::Code::OutOfRange);
+        testing::store_down(true);
+        assert!(matches!(since("", u64::MAX), Err(Failure::Unavailable(_))));
+    }
+
+    #[test]
+    fn what_never_fits_is_not_a_full_store() {
+        testing::reset();
+        assert_eq!(put_bytes(&"k".repeat(1025), b"", Expect::Anything, None), Err(Failure::TooLong));
+        assert_eq!(put_bytes("k", &vec![0; (1 << 20) + 1], Expect::Anything, None), Err(Failure::TooLong));
     }
 }

@@ -76,6 +76,10 @@ impl Host for State {
         }))
     }
 
+    fn revision(&mut self) -> wasmtime::Result<Result<u64, Failure>> {
+        Ok(self.kv().map(|store| store.revision()))
+    }
+
     fn since(&mut self, prefix: String, revision: u64) -> wasmtime::Result<Result<News, Failure>> {
         Ok(self.kv().and_then(|store| store.since(&prefix, revision).map(News::from).map_err(Failure::from)))
     }

@@ -16,10 +16,6 @@ const ENTRIES: usize = 500;
 /// Bytes of keys and values in one page of `scan` and `since`; the first entry is given whatever its size.
 const PAGE: usize = 1 << 20;
 
-/// Marks the revision of a page of a walk that began at 0. Such a walk may pass through numbers below the floor: what was
-/// removed before it began it need not know of.
-const WALK: u64 = 1 << 63;
-
 /// An entry as it is kept.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
@@ -181,17 +177,12 @@ impl Image {
         page
     }
 
-    /// Whether something that was removed later than `revision` is forgotten. Who starts from 0 knows of nothing, so misses nothing.
+    /// Whether something that was removed later than `revision` is forgotten, or `revision` was never given out.
     pub(super) fn outworn(&self, revision: u64) -> bool {
-        match revision {
-            0 | u64::MAX => false,
-            walk if walk & WALK != 0 => false,
-            _ => revision < self.floor || revision > self.newest,
-        }
+        revision < self.floor || revision > self.newest
     }
 
     fn later(&self, revision: u64) -> impl Iterator<Item = (&u64, &Arc<str>)> {
-        let revision = if revision == u64::MAX { revision } else { revision & !WALK };
         self.changes.range((Bound::Excluded(revision), Bound::Unbounded))
     }
 
@@ -201,9 +192,8 @@ impl Image {
 
     pub(super) fn since(&self, prefix: &str, revision: u64) -> Result<News, Failure> {
         if self.outworn(revision) {
-            return Err(Failure::Unavailable(format!("revision {revision} is outworn: scan again")));
+            return Err(Failure::Outworn);
         }
-        let walk = if revision == 0 || revision & WALK != 0 { WALK } else { 0 };
         let mut changed = Vec::new();
         let mut bytes = 0;
         let mut reached = revision;
@@ -211,7 +201,7 @@ impl Image {
             let kept = self.entries.get(key);
             bytes += key.len() + kept.map_or(0, |kept| kept.value.len());
             if changed.len() == ENTRIES || (bytes > PAGE && !changed.is_empty()) {
-                return Ok(News { revision: reached | walk, changed });
+                return Ok(News { revision: reached, changed });
             }
             changed.push((Arc::clone(key), kept.map(Kept::entry)));
             reached = *at;

@@ -57,10 +57,16 @@ pub enum Failure {
     /// The key is not as expected; what it is.
     #[error("the key is not as expected")]
     Conflict(Option<Entry>),
-    /// The share is full, or the key or value is too long.
-    #[error("the share is full, or the key or value is too long")]
+    /// Key or value is longer than the bounds allow, now and ever.
+    #[error("the key or value is too long")]
+    TooLong,
+    /// The share is full.
+    #[error("the share is full")]
     Quota,
-    /// The disk fails, the store is closed, or a revision is outworn.
+    /// The revision is too old to be told from, or was never given out.
+    #[error("the revision is outworn: scan again")]
+    Outworn,
+    /// The disk fails, or the store is closed.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -68,7 +74,7 @@ pub enum Failure {
 /// What happened under a prefix after a revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct News {
-    /// Give it to the next call.
+    /// Give it to the next call: the newest revision when nothing more is to come, else that of the last change told.
     pub revision: u64,
     /// Oldest first; none: removed or expired.
     pub changed: Vec<(Arc<str>, Option<Entry>)>,
@@ -167,7 +173,7 @@ impl Store {
     /// Returns the new revision, once it is on disk. With a time to live it is kept in memory alone.
     pub async fn put(&self, key: &str, value: Bytes, expect: Expect, ttl: Option<Duration>) -> Result<u64, Failure> {
         if key.len() > self.0.bounds.key || value.len() > self.0.bounds.value {
-            return Err(Failure::Quota);
+            return Err(Failure::TooLong);
         }
         let expires = ttl.and_then(|ttl| Instant::now().checked_add(ttl));
         self.order(key, expect, Some((value, expires))).await
@@ -199,7 +205,12 @@ impl Store {
         self.0.shared.read().scan(prefix, after, Instant::now())
     }
 
-    /// Writes, removals and expiries later than `revision`, oldest first, at most 500 or 1 MiB. `u64::MAX` asks where the store stands.
+    /// The newest revision that readers can see.
+    pub fn revision(&self) -> u64 {
+        self.0.shared.read().newest()
+    }
+
+    /// Writes, removals and expiries later than `revision`, oldest first, at most 500 or 1 MiB.
     pub fn since(&self, prefix: &str, revision: u64) -> Result<News, Failure> {
         self.0.shared.read().since(prefix, revision)
     }
@@ -267,9 +278,7 @@ impl Watch {
                 }
             }
             // What was looked at need not be looked at again; a sleeping watch must not become outworn by that alone.
-            if self.revision != u64::MAX {
-                self.revision = self.revision.max(newest);
-            }
+            self.revision = self.revision.max(newest);
             if self.newest.changed().await.is_err() {
                 return std::future::pending().await;
             }

@@ -136,7 +136,7 @@ async fn since_tells_the_last_change_of_each_key_oldest_first() {
     assert_eq!(told, [("pods/a", true), ("pods/b", false)]);
     assert_eq!(news.revision, last, "what happened elsewhere need not be looked at again");
     assert_eq!(store.since("pods/", news.revision).unwrap().changed, []);
-    assert_eq!(store.since("pods/", u64::MAX).unwrap().revision, last, "asks where the store stands");
+    assert_eq!(store.revision(), last);
 }
 
 #[tokio::test]
@@ -147,8 +147,10 @@ async fn since_walks_in_pages() {
         .await
         .unwrap();
     let (mut revision, mut seen) = (0, HashSet::new());
+    let mut pages = Vec::new();
     loop {
         let news = store.since("k/", revision).unwrap();
+        pages.push((news.changed.len(), news.revision == store.revision()));
         revision = news.revision;
         if news.changed.is_empty() {
             break;
@@ -156,22 +158,27 @@ async fn since_walks_in_pages() {
         seen.extend(news.changed.into_iter().map(|(key, _)| key));
     }
     assert_eq!(seen.len(), 1100);
+    assert_eq!(pages, [(500, false), (500, false), (100, true), (0, true)], "the store's revision ends the walk");
 }
 
 #[tokio::test]
-async fn an_outworn_revision_is_unavailable_and_a_walk_from_0_is_not() {
+async fn an_outworn_revision_is_told_and_the_store_s_own_is_where_a_scan_begins() {
     let (_directory, store) = bounded(Bounds { removals: 10, ..Bounds::default() });
     let old = put(&store, "old", "1").await;
     for n in 0..20 {
         put(&store, &format!("k{n}"), "1").await;
         store.remove(&format!("k{n}"), Expect::Anything).await.unwrap();
     }
-    assert!(matches!(store.since("", old), Err(Failure::Unavailable(_))));
-    store.watch("", old).ready().await;
-    let all = store.since("", 0).unwrap();
-    assert_eq!(all.changed.iter().filter(|(_, entry)| entry.is_some()).count(), 1);
-    assert_eq!(store.since("", all.revision).unwrap().changed, []);
-    assert!(matches!(store.since("", all.revision + 1000), Err(Failure::Unavailable(_))), "a number of another store");
+    for outworn in [0, old, store.revision() + 1000, u64::MAX] {
+        assert_eq!(store.since("", outworn), Err(Failure::Outworn), "{outworn}");
+        store.watch("", outworn).ready().await;
+    }
+    let start = store.revision();
+    let all = store.scan("", None);
+    assert_eq!(all.iter().map(|(key, _)| &**key).collect::<Vec<_>>(), ["old"]);
+    assert_eq!(store.since("", start).unwrap().changed, []);
+    let next = put(&store, "new", "1").await;
+    assert_eq!(store.since("", start).unwrap().revision, next);
 }
 
 #[tokio::test]
@@ -219,8 +226,8 @@ async fn an_entry_in_memory_does_not_uncover_the_durable_one_below() {
 async fn the_quota_holds_for_key_value_and_share() {
     let (_directory, store) = bounded(Bounds { key: 8, value: 100, share: 250, removals: 10 });
     let value = |n| Bytes::from(vec![0; n]);
-    assert_eq!(store.put("123456789", value(1), Expect::Anything, NO_TTL).await, Err(Failure::Quota));
-    assert_eq!(store.put("k", value(101), Expect::Anything, NO_TTL).await, Err(Failure::Quota));
+    assert_eq!(store.put("123456789", value(1), Expect::Anything, NO_TTL).await, Err(Failure::TooLong));
+    assert_eq!(store.put("k", value(101), Expect::Anything, NO_TTL).await, Err(Failure::TooLong));
     store.put("a", value(100), Expect::Anything, NO_TTL).await.unwrap();
     store.put("b", value(100), Expect::Anything, NO_TTL).await.unwrap();
     assert_eq!(store.put("c", value(100), Expect::Anything, NO_TTL).await, Err(Failure::Quota));
@@ -371,7 +378,7 @@ fn what_was_acknowledged_survives_kill_9() {
             assert!(value >= n, "{key} has {value} and {n} was acknowledged");
             assert!(revision > newest, "a revision was given out twice");
         }
-        newest = store.since("", u64::MAX).unwrap().revision;
+        newest = store.revision();
     }
 }
 
@@ -384,7 +391,7 @@ fn meets_a_full_disk() {
     runtime.block_on(async {
         let store = Store::open(path.as_ref(), Bounds::default()).unwrap();
         store.put("token", "t".into(), Expect::Anything, Some(Duration::from_secs(1))).await.unwrap();
-        let start = store.since("", u64::MAX).unwrap().revision;
+        let start = store.revision();
         let value = Bytes::from(vec![7; 64 << 10]);
         let mut there = 0;
         let failure = loop {
@@ -399,7 +406,7 @@ fn meets_a_full_disk() {
         setrlimit(Resource::RLIMIT_FSIZE, most, most).unwrap();
         store.put("after", value, Expect::Absent, NO_TTL).await.expect("it goes on by itself");
         assert!(store.keys("k/", None).len() >= there);
-        assert!(store.since("", start).is_err(), "what happened at the failure is not known, so all look again");
+        assert_eq!(store.since("", start), Err(Failure::Outworn), "what happened at the failure is not known, so all look again");
     });
 }
 

@@ -14,7 +14,7 @@ use crate::{Result, sys};
 pub struct Options {
     /// Only so many of the last lines. The provider must honour it.
     pub tail: Option<u32>,
-    /// Nothing before this. The host filters again.
+    /// Nothing before this; an entry of exactly this time is among them. The host filters again.
     pub since: Option<Time>,
     /// About so many bytes. The host cuts again.
     pub limit_bytes: Option<u64>,
@@ -22,7 +22,7 @@ pub struct Options {
     pub previous: bool,
     /// Exactly this attempt.
     pub attempt: Option<u32>,
-    /// Go on until the container ends.
+    /// Go on until the attempt ends.
     pub follow: bool,
 }
 
@@ -76,7 +76,7 @@ impl Sink {
         Pollable::new(sys::sink_subscribe(&self.0))
     }
 
-    /// Hands entries over, waiting for room if it must. false: nobody reads any more, stop.
+    /// Hands entries over, waiting for room if it must. false: nobody reads any more, or the host wants the call to end: stop.
     #[must_use]
     pub fn write(&self, entries: Vec<Entry>) -> bool {
         sys::sink_write(&self.0, entries)
@@ -85,10 +85,12 @@ impl Sink {
 
 /// `kubectl logs`.
 pub trait ContainerLogs {
-    /// Oldest first. Returns at the end of the log, or when the sink says stop.
+    /// Oldest first. Returns at the end of the log, or when the sink says stop. Returning because the host wants the call to end is
+    /// not the end of the log: the host goes on with another version of the plugin where this one stopped.
     ///
     /// # Errors
-    /// `not-found` for an unknown pod or container, `invalid-argument` for a log that is not there.
+    /// With the kubelet's words, as the reader sees them: `not-found` for a container that the pod does not have, `invalid-argument`
+    /// for one that waits or has no such attempt.
     fn get_container_logs(id: PodRef, container: String, options: Options, to: Sink) -> Result<()>;
 }
 

@@ -19,6 +19,9 @@ const START: Time = Time::from_millis(1_795_514_400_000);
 const PAGE: usize = 500;
 const KEYS: usize = 1000;
 const PAGE_BYTES: usize = 1 << 20;
+/// The host's own bounds of a key and a value.
+const KEY: usize = 1 << 10;
+const VALUE: usize = 1 << 20;
 
 /// All that the host knows.
 pub(crate) struct Host {
@@ -118,6 +121,10 @@ impl Host {
         if fits { Ok(()) } else { Err(Failure::Conflict(there)) }
     }
 
+    fn is_outworn(&self, revision: u64) -> bool {
+        revision < self.outworn || revision > self.revision
+    }
+
     fn news(&self, prefix: &str, revision: u64) -> Vec<(u64, &String)> {
         let mut last = BTreeMap::new();
         for (at, key) in self.journal.iter().filter(|(at, key)| *at > revision && key.starts_with(prefix)) {
@@ -133,7 +140,9 @@ impl Host {
             Pollable::Always => true,
             Pollable::At(at) => *at <= self.now,
             Pollable::Cancelled => self.cancel.is_some_and(|(at, _)| at <= self.now),
-            Pollable::News(prefix, revision) => !self.news(prefix, *revision).is_empty(),
+            Pollable::News(prefix, revision) => {
+                self.is_outworn(*revision) || !self.news(prefix, *revision).is_empty()
+            }
             Pollable::Held(name, ticket) => self.locks.get(name).and_then(|queue| queue.first()) == Some(ticket),
         }
     }
@@ -235,6 +244,9 @@ pub(crate) fn get(key: &str) -> Result<Option<Entry>, Failure> {
 
 pub(crate) fn put(key: &str, value: &[u8], expect: Expect, ttl: Option<Duration>) -> Result<u64, Failure> {
     with(|host| {
+        if key.len() > KEY || value.len() > VALUE {
+            return Err(Failure::TooLong);
+        }
         host.check(key, expect)?;
         let revision = host.write(key);
         let expiry = ttl.map(|ttl| host.now + ttl);
@@ -284,11 +296,18 @@ fn is_after(key: &str, after: Option<&str>) -> bool {
     after.is_none_or(|after| key > after)
 }
 
+pub(crate) fn revision() -> Result<u64, Failure> {
+    with(|host| {
+        host.check("", Expect::Anything)?;
+        Ok(host.revision)
+    })
+}
+
 pub(crate) fn since(prefix: &str, revision: u64) -> Result<(u64, Vec<Change>), Failure> {
     with(|host| {
         host.check(prefix, Expect::Anything)?;
-        if revision < host.outworn {
-            return Err(Failure::Unavailable(format!("revision {revision} is outworn")));
+        if host.is_outworn(revision) {
+            return Err(Failure::Outworn);
         }
         let news = host.news(prefix, revision);
         let last =

@@ -72,6 +72,10 @@ pub(crate) fn scan(prefix: &str, after: Option<&str>) -> Result<Vec<(String, Ent
     Ok(store::scan(prefix, after)?.into_iter().map(|(key, entry)| (key, entry.into())).collect())
 }
 
+pub(crate) fn revision() -> Result<u64, Failure> {
+    Ok(store::revision()?)
+}
+
 pub(crate) fn since(prefix: &str, revision: u64) -> Result<(u64, Vec<Change>), Failure> {
     let news = store::since(prefix, revision)?;
     Ok((news.revision, news.changed.into_iter().map(|(key, entry)| (key, entry.map(Entry::from))).collect()))
@@ -126,7 +130,9 @@ impl From<store::Failure> for Failure {
     fn from(failure: store::Failure) -> Self {
         match failure {
             store::Failure::Conflict(entry) => Self::Conflict(entry.map(Entry::from)),
+            store::Failure::TooLong => Self::TooLong,
             store::Failure::Quota => Self::Quota,
+            store::Failure::Outworn => Self::Outworn,
             store::Failure::Unavailable(why) => Self::Unavailable(why),
         }
     }
