@@ -55,8 +55,10 @@ pub mod call {
     pub const CREATE_PERMITS: usize = 64;
     /// See [`CREATE_PERMITS`].
     pub const DELETE_PERMITS: usize = 64;
-    /// Looks, lists, statistics, node questions.
+    /// Looks, lists, statistics.
     pub const POLL_PERMITS: usize = 16;
+    /// Ping and what the node is: apart, so that a thousand looks never make the backend seem out of reach.
+    pub const NODE_PERMITS: usize = 8;
     /// Logs and other sessions.
     pub const SESSION_PERMITS: usize = 256;
     /// `next_changes`: the host has one at a time, and a second while a plugin is swapped.

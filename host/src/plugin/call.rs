@@ -32,6 +32,7 @@ pub(super) enum Class {
     Create,
     Delete,
     Poll,
+    Node,
     Session,
     Changes,
 }
@@ -74,6 +75,7 @@ struct Permits {
     create: Semaphore,
     delete: Semaphore,
     poll: Semaphore,
+    node: Semaphore,
     session: Semaphore,
     changes: Semaphore,
 }
@@ -84,6 +86,7 @@ impl Permits {
             Class::Create => &self.create,
             Class::Delete => &self.delete,
             Class::Poll => &self.poll,
+            Class::Node => &self.node,
             Class::Session => &self.session,
             Class::Changes => &self.changes,
         }
@@ -102,6 +105,7 @@ impl Runner {
             create: Semaphore::new(limits.create_permits),
             delete: Semaphore::new(limits.delete_permits),
             poll: Semaphore::new(limits.poll_permits),
+            node: Semaphore::new(limits.node_permits),
             session: Semaphore::new(limits.session_permits),
             changes: Semaphore::new(limits.changes_permits),
         };
@@ -201,12 +205,20 @@ impl Runner {
     pub(super) async fn shutdown(&self) {
         self.shutdown.0.cancel(Why::Shutdown);
         let Limits {
-            create_permits, delete_permits, poll_permits, session_permits, changes_permits, cancel_grace, ..
+            create_permits,
+            delete_permits,
+            poll_permits,
+            node_permits,
+            session_permits,
+            changes_permits,
+            cancel_grace,
+            ..
         } = self.limits;
         let all = [
             (&self.permits.create, create_permits),
             (&self.permits.delete, delete_permits),
             (&self.permits.poll, poll_permits),
+            (&self.permits.node, node_permits),
             (&self.permits.session, session_permits),
             (&self.permits.changes, changes_permits),
         ];

@@ -105,8 +105,10 @@ pub struct Limits {
     pub create_permits: usize,
     /// `delete-pod` at once.
     pub delete_permits: usize,
-    /// Looks, lists, statistics and node questions at once.
+    /// Looks, lists and statistics at once.
     pub poll_permits: usize,
+    /// Ping and what the node is, at once.
+    pub node_permits: usize,
     /// Logs at once.
     pub session_permits: usize,
     /// `next_changes` at once.
@@ -138,6 +140,7 @@ impl Default for Limits {
             create_permits: defaults::CREATE_PERMITS,
             delete_permits: defaults::DELETE_PERMITS,
             poll_permits: defaults::POLL_PERMITS,
+            node_permits: defaults::NODE_PERMITS,
             session_permits: defaults::SESSION_PERMITS,
             changes_permits: defaults::CHANGES_PERMITS,
             pages: defaults::PAGES,
@@ -151,9 +154,16 @@ impl Default for Limits {
 impl Limits {
     /// Calls that may run at once, of all classes.
     fn permits(&self) -> usize {
-        [self.create_permits, self.delete_permits, self.poll_permits, self.session_permits, self.changes_permits]
-            .iter()
-            .fold(0, |sum, permits| sum.saturating_add(*permits))
+        [
+            self.create_permits,
+            self.delete_permits,
+            self.poll_permits,
+            self.node_permits,
+            self.session_permits,
+            self.changes_permits,
+        ]
+        .iter()
+        .fold(0, |sum, permits| sum.saturating_add(*permits))
     }
 }
 

@@ -59,6 +59,11 @@ impl Plugin {
         }
     }
 
+    /// A question about the node.
+    fn question(&self, operation: &'static str) -> Request {
+        Request { class: Class::Node, ..self.look(operation, None) }
+    }
+
     /// Gathers pages. The last page has no next; one that names itself as the next would never end.
     async fn pages<T, P, F>(&self, mut page: F) -> Result<Vec<T>, Error>
     where
@@ -105,42 +110,41 @@ impl Provider for Plugin {
 
     async fn node_details(&self) -> Result<NodeDetails, Error> {
         let g = &*self.current.load_full();
-        self.call(g, self.look("node-details", None), guest!(g.exports.node, call_node_details()))
+        self.call(g, self.question("node-details"), guest!(g.exports.node, call_node_details()))
             .await
             .map(NodeDetails::from)
     }
 
     async fn capacity(&self) -> Result<Vec<Amount>, Error> {
         let g = &*self.current.load_full();
-        self.call(g, self.look("capacity", None), guest!(g.exports.node, call_capacity())).await.map(all)
+        self.call(g, self.question("capacity"), guest!(g.exports.node, call_capacity())).await.map(all)
     }
 
     async fn node_conditions(&self) -> Result<Vec<Condition>, Error> {
         let g = &*self.current.load_full();
-        self.call(g, self.look("node-conditions", None), guest!(g.exports.node, call_node_conditions())).await.map(all)
+        self.call(g, self.question("node-conditions"), guest!(g.exports.node, call_node_conditions())).await.map(all)
     }
 
     async fn node_addresses(&self) -> Result<Option<Vec<Address>>, Error> {
         let g = &*self.current.load_full();
         let addresses =
-            self.call(g, self.look("node-addresses", None), guest!(g.exports.node, call_node_addresses())).await?;
+            self.call(g, self.question("node-addresses"), guest!(g.exports.node, call_node_addresses())).await?;
         Ok(addresses.map(all))
     }
 
     async fn node_daemon_endpoints(&self) -> Result<Option<u16>, Error> {
         let g = &*self.current.load_full();
-        self.call(g, self.look("node-daemon-endpoints", None), guest!(g.exports.node, call_node_daemon_endpoints()))
-            .await
+        self.call(g, self.question("node-daemon-endpoints"), guest!(g.exports.node, call_node_daemon_endpoints())).await
     }
 
     async fn operating_system(&self) -> Result<String, Error> {
         let g = &*self.current.load_full();
-        self.call(g, self.look("operating-system", None), guest!(g.exports.node, call_operating_system())).await
+        self.call(g, self.question("operating-system"), guest!(g.exports.node, call_operating_system())).await
     }
 
     async fn ping(&self) -> Result<(), Error> {
         let g = &*self.current.load_full();
-        self.call(g, self.look("ping", None), guest!(g.exports.node, call_ping())).await
+        self.call(g, self.question("ping"), guest!(g.exports.node, call_ping())).await
     }
 
     async fn stop(&self) -> Result<(), Error> {

@@ -48,6 +48,7 @@ impl Reporter {
         if self.refused.as_ref().is_some_and(|refused| *refused == without_times(&patch)) {
             return None;
         }
+        tracing::trace!(pod = %self.id, uid = %self.id.uid, %patch, "status");
         match self.writer.patch_status(&self.id, &patch).await {
             Ok(version) => {
                 self.refused = None;

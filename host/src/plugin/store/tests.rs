@@ -406,7 +406,11 @@ fn meets_a_full_disk() {
         setrlimit(Resource::RLIMIT_FSIZE, most, most).unwrap();
         store.put("after", value, Expect::Absent, NO_TTL).await.expect("it goes on by itself");
         assert!(store.keys("k/", None).len() >= there);
-        assert_eq!(store.since("", start), Err(Failure::Outworn), "what happened at the failure is not known, so all look again");
+        assert_eq!(
+            store.since("", start),
+            Err(Failure::Outworn),
+            "what happened at the failure is not known, so all look again"
+        );
     });
 }
 

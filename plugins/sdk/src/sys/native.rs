@@ -140,9 +140,7 @@ impl Host {
             Pollable::Always => true,
             Pollable::At(at) => *at <= self.now,
             Pollable::Cancelled => self.cancel.is_some_and(|(at, _)| at <= self.now),
-            Pollable::News(prefix, revision) => {
-                self.is_outworn(*revision) || !self.news(prefix, *revision).is_empty()
-            }
+            Pollable::News(prefix, revision) => self.is_outworn(*revision) || !self.news(prefix, *revision).is_empty(),
             Pollable::Held(name, ticket) => self.locks.get(name).and_then(|queue| queue.first()) == Some(ticket),
         }
     }
