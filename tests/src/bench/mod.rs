@@ -88,7 +88,7 @@ async fn measure(arguments: &Arguments) -> Result<()> {
     let lock = fs::File::create(folder.join("lock"))?;
     ensure!(lock.try_lock().is_ok(), "another benchmark is running in {}", folder.display());
     let machine = Machine::look();
-    let bench = Bench::start(ControlPlane::start(&folder.join("control-plane"))?).await?;
+    let bench = Bench::start(ControlPlane::start(&folder.join("control-plane"))?, folder.join("sides")).await?;
     let kinds: &[Kind] = if arguments.alone { &[Kind::VkHost] } else { &[Kind::Bare, Kind::VkHost] };
     let mut plan = Vec::new();
     for (pods, pace) in arguments.pods.iter().map(|pods| (*pods, Pace::AtOnce)).chain([(arguments.paced, Pace::Steady)])
@@ -106,7 +106,7 @@ async fn measure(arguments: &Arguments) -> Result<()> {
             kind.name()
         ));
         let run = bench.run(index, pods, pace, round, kind).await;
-        runs.push(run.with_context(|| format!("the logs are in {}", bench.control_plane.dir().display()))?);
+        runs.push(run.with_context(|| format!("the logs are in {}", folder.display()))?);
     }
     let report = Report { machine, kubernetes: bench.control_plane.version().to_owned(), runs };
     fs::write(folder.join("latest.json"), serde_json::to_vec_pretty(&report)?)?;
@@ -124,19 +124,24 @@ struct Bench {
     api_server: Process,
     client: kube::Client,
     namespace: String,
+    sides: PathBuf,
 }
 
 impl Bench {
-    async fn start(control_plane: ControlPlane) -> Result<Self> {
+    async fn start(control_plane: ControlPlane, sides: PathBuf) -> Result<Self> {
+        // State of nodes belongs to one cluster, and this one is new.
+        if sides.exists() {
+            fs::remove_dir_all(&sides).context("remove what the last benchmark left")?;
+        }
         let client = client::connect(control_plane.admin_kubeconfig(), "vk-bench").await?;
         let namespace = create_namespace(&client, "bench").await?;
         let pid = control_plane.pids()?.get("kube-apiserver").copied().context("there is no API server")?;
-        Ok(Self { api_server: Process::of(pid)?, control_plane, client, namespace })
+        Ok(Self { api_server: Process::of(pid)?, control_plane, client, namespace, sides })
     }
 
     /// One side, from its start to its end.
     async fn run(&self, index: usize, pods: usize, pace: Pace, round: u16, kind: Kind) -> Result<Run> {
-        let side = Side::start(kind, index, &self.control_plane)?;
+        let side = Side::start(kind, index, &self.control_plane, &self.sides)?;
         side.ready(&self.client).await?;
         let mut load =
             Load::start(&self.client, &self.namespace, side.node(), &format!("r{index}"), pods, pace).await?;

@@ -1,7 +1,7 @@
 //! What is measured: a node, as a process of its own.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -49,25 +49,27 @@ pub struct Side {
     user: String,
     child: Child,
     process: Process,
+    log: PathBuf,
 }
 
 impl Side {
     /// Starts it, as a node that is new to the cluster. Call it on the main thread, which it is tied to.
-    pub fn start(kind: Kind, index: usize, control_plane: &ControlPlane) -> Result<Self> {
+    pub fn start(kind: Kind, index: usize, control_plane: &ControlPlane, sides: &Path) -> Result<Self> {
         let node = format!("{}-{index}", kind.name());
         let kubeconfig = control_plane.node_kubeconfig(&node)?;
-        let folder = control_plane.dir().join("sides").join(&node);
+        let folder = sides.join(&node);
         fs::create_dir_all(&folder)?;
         let command = match kind {
             Kind::Bare => bare(&node, &kubeconfig)?,
             Kind::VkHost => vk_host(&node, &kubeconfig, &folder)?,
         };
-        let log = File::create(folder.with_extension("log"))?;
+        let log = folder.with_extension("log");
+        let out = File::create(&log)?;
         let mut command = in_own_session(&command, Tie::Parent)?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
         let child = command.spawn().with_context(|| format!("start {node}"))?;
         let process = Process::of(child.id())?;
-        Ok(Self { user: format!("system:node:{node}"), node, child, process })
+        Ok(Self { user: format!("system:node:{node}"), node, child, process, log })
     }
 
     /// Its node's name.
@@ -83,12 +85,15 @@ impl Side {
     /// Waits until the node is Ready.
     pub async fn ready(&self, client: &Client) -> Result<()> {
         let nodes: Api<Node> = Api::all(client.clone());
-        within(READY_LIMIT, &format!("node {} is Ready", self.node), || async {
-            ensure!(self.process.is_alive(), "its process has ended");
+        let ready = within(READY_LIMIT, "the node is Ready", || async {
+            if !self.process.is_alive() {
+                return Ok(Some(false));
+            }
             let node = nodes.get_opt(&self.node).await?;
-            Ok(node.filter(|node| condition(node, "Ready").as_deref() == Some("True")).map(drop))
-        })
-        .await
+            Ok(node.filter(|node| condition(node, "Ready").as_deref() == Some("True")).map(|_| true))
+        });
+        ensure!(ready.await?, "{} has ended, see {}", self.node, self.log.display());
+        Ok(())
     }
 
     /// What it uses.
