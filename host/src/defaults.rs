@@ -117,8 +117,9 @@ pub mod pods {
     pub const STOPPING_LOOK: Duration = Duration::from_secs(30);
     /// How long a removal may take beyond its grace before it is asked for again.
     pub const REMOVAL_PATIENCE: Duration = Duration::from_secs(30);
-    /// How long the first status waits for the provider's own, to go out as one write (R19).
-    pub const FIRST_STATUS_WAIT: Duration = Duration::from_millis(100);
+    /// How long the first status waits for the provider's own, to go out as one write (R19). Nobody reads ContainerCreating
+    /// within a second, and with 100 ms a thousand pods at once cost two writes each, just when the API server is busiest.
+    pub const FIRST_STATUS_WAIT: Duration = Duration::from_secs(1);
     /// Longest pause while a ConfigMap or Secret is missing.
     pub const MISSING_OBJECT_LONGEST: Duration = Duration::from_secs(10);
 }

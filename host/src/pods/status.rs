@@ -132,10 +132,16 @@ fn complete(context: &Context<'_>, mut status: PodStatus) -> PodStatus {
     status.pod_ip = status.pod_ip.filter(|ip| !ip.is_empty()).or_else(|| current.pod_ip.clone());
     status.pod_ips =
         status.pod_ips.filter(|ips| !ips.is_empty()).or_else(|| status.pod_ip.clone().map(|ip| vec![PodIP { ip }]));
-    status.observed_generation = context.pod.pod.metadata.generation;
+    status.observed_generation = observed_generation(context, current.observed_generation);
     status.conditions = Some(conditions(context, &status));
     truncate_times(&mut status);
     status
+}
+
+/// The generation that a status speaks of. Asking for a pod's end raises its generation too; that is answered by its end, and
+/// not by one write more a pod.
+fn observed_generation(context: &Context<'_>, before: Option<i64>) -> Option<i64> {
+    before.filter(|_| context.pod.is_deleting()).or(context.pod.pod.metadata.generation)
 }
 
 /// Our condition types, computed where the provider does not tell them, with honest transition times.
@@ -164,7 +170,7 @@ fn conditions(context: &Context<'_>, status: &PodStatus) -> Vec<PodCondition> {
             _ => Some(Time(context.now)),
         };
         condition.last_probe_time = None;
-        condition.observed_generation = context.pod.pod.metadata.generation;
+        condition.observed_generation = observed_generation(context, before.and_then(|before| before.observed_generation));
     }
     conditions
 }

@@ -80,7 +80,7 @@ async fn an_ordinary_pod_costs_one_status_patch_and_one_delete() -> Result<()> {
     let costs: Vec<_> = costs.collect();
     let (patch, delete) = (("patch", "status"), ("delete", ""));
     assert!(costs.contains(&vec![patch, delete]), "{costs:?}");
-    // A provider that takes longer than 100 ms costs a first status more; these machines are busy.
+    // A provider that takes longer than a second costs a first status more; these machines are busy.
     assert!(costs.iter().all(|cost| *cost == [patch, delete] || *cost == [patch, patch, delete]), "{costs:?}");
     Ok(())
 }

@@ -69,6 +69,17 @@ fn a_running_pod_gets_its_conditions_and_addresses_in_one_patch_and_then_none() 
 }
 
 #[test]
+fn being_deleted_is_no_news_of_the_status() {
+    let pod = web(json!({}));
+    let said = json!({"phase": "Running", "containerStatuses": [running("a", 0), running("b", 0)]});
+    let mut after = applied(&pod, &say(&pod, said.clone()));
+    after.pod.metadata.generation = Some(3);
+    assert!(super::patch(&after, &say(&after, said.clone())).is_some(), "another generation is");
+    after.pod.metadata.deletion_timestamp = Some(Time(now()));
+    assert_eq!(super::patch(&after, &say(&after, said)), None);
+}
+
+#[test]
 fn a_condition_that_someone_else_flipped_is_written_again() {
     let pod = web(json!({}));
     let said = json!({"phase": "Running", "containerStatuses": [running("a", 0), running("b", 0)]});
