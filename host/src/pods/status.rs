@@ -170,7 +170,8 @@ fn conditions(context: &Context<'_>, status: &PodStatus) -> Vec<PodCondition> {
             _ => Some(Time(context.now)),
         };
         condition.last_probe_time = None;
-        condition.observed_generation = observed_generation(context, before.and_then(|before| before.observed_generation));
+        condition.observed_generation =
+            observed_generation(context, before.and_then(|before| before.observed_generation));
     }
     conditions
 }
