@@ -239,7 +239,10 @@ impl Task {
     fn take_status(&mut self, observed: &ObservedPod) {
         self.status = parse(&self.id, &observed.status).or(self.status.take());
         self.workload = Workload::Present { revision: observed.revision.clone() };
-        self.settled();
+        // News of a pod that goes are no reason to hurry a removal that fails.
+        if self.wanted() == Wanted::Run {
+            self.settled();
+        }
     }
 
     /// The workload is there for sure: nothing is waited for any more.
@@ -284,26 +287,17 @@ impl Task {
         }
     }
 
-    /// The pod as the provider gets it; none: not now, or never, and it is said why.
-    async fn resolve(&mut self, object: &Arc<PodObject>) -> Option<DesiredPod> {
+    /// The pod as the provider gets it; none: a delete made it pointless.
+    async fn resolve(&mut self, object: &Arc<PodObject>) -> Option<Result<DesiredPod, Problem>> {
         let shared = self.shared.clone();
         let (resolved, notices) = self.while_wanted(shared.resolver.resolve(object)).await?;
         for notice in notices {
             self.shared.events.pod_warning(&self.id, notice.reason, notice.message);
         }
-        match resolved {
-            Ok(desired) => {
-                self.missing_retry.reset();
-                return Some(desired);
-            }
-            Err(problem @ Problem::Refused { .. }) => self.refuse("UnsupportedField", problem.to_string()),
-            Err(Problem::Missing { reason, message }) => {
-                self.complain(reason, &message);
-                self.waiting = Some(("CreateContainerConfigError".into(), message));
-                self.not_before = Some(Instant::now() + self.missing_retry.pause());
-            }
+        if resolved.is_ok() {
+            self.missing_retry.reset();
         }
-        None
+        Some(resolved)
     }
 
     /// Resolves the pod and has it made.
@@ -312,7 +306,19 @@ impl Task {
         if let Some((reason, message)) = self.unfit(&object) {
             return self.refuse(reason, message);
         }
-        let Some(desired) = self.resolve(&object).await else { return };
+        let desired = match self.resolve(&object).await {
+            None => return,
+            Some(Ok(desired)) => desired,
+            Some(Err(problem @ Problem::Refused { .. })) => {
+                return self.refuse("UnsupportedField", problem.to_string());
+            }
+            Some(Err(Problem::Missing { reason, message })) => {
+                self.complain(reason, &message);
+                self.waiting = Some(("CreateContainerConfigError".into(), message));
+                self.not_before = Some(Instant::now() + self.missing_retry.pause());
+                return;
+            }
+        };
         self.early = (None, false);
         let shared = self.shared.clone();
         let (canceller, call) = Call::new();
@@ -433,7 +439,16 @@ impl Task {
 
     async fn update(&mut self) {
         let Some(object) = self.object.clone() else { return };
-        let Some(desired) = self.resolve(&object).await else { return };
+        let desired = match self.resolve(&object).await {
+            None => return,
+            Some(Ok(desired)) => desired,
+            // The pod runs on as it was until its sources are there again.
+            Some(Err(problem)) => {
+                self.complain("FailedToUpdatePod", &problem.to_string());
+                self.not_before = Some(Instant::now() + self.missing_retry.pause());
+                return;
+            }
+        };
         let shared = self.shared.clone();
         let Some(result) = self.while_wanted(shared.provider.update_pod(Call::uncancelled(), desired)).await else {
             return;
