@@ -197,7 +197,9 @@ impl Load {
         let mut text = format!("nothing happened for {LIMIT:?}, {} pods are not {event:?}", missing.len());
         for name in missing.iter().take(5) {
             let now = match self.pods.get_opt(name).await {
-                Ok(Some(pod)) => format!("{} (to be deleted: {:?})", phase(&pod), pod.metadata.deletion_timestamp.map(|time| time.0)),
+                Ok(Some(pod)) => {
+                    format!("{}, to be deleted: {}", phase(&pod), pod.metadata.deletion_timestamp.is_some())
+                }
                 Ok(None) => "not there".to_owned(),
                 Err(error) => error.to_string(),
             };
@@ -283,11 +285,17 @@ fn pod(name: &str, namespace: &str, node: &str) -> Result<Pod> {
 
 /// Tells of this run's pods until it is aborted. A busy API server ends watches, and may have forgotten where one was: then a
 /// list tells what was missed.
-async fn watch(pods: Api<Pod>, prefix: String, ready: oneshot::Sender<()>, marks: mpsc::UnboundedSender<Mark>) -> Result<()> {
+async fn watch(
+    pods: Api<Pod>,
+    prefix: String,
+    ready: oneshot::Sender<()>,
+    marks: mpsc::UnboundedSender<Mark>,
+) -> Result<()> {
     let tell = |index: usize, event: Event| {
         let _ = marks.send(Mark { pod: index, event, at: Instant::now() });
     };
-    let index = |pod: &Pod| pod.metadata.name.as_deref().and_then(|name| name.strip_prefix(&prefix)?.parse::<usize>().ok());
+    let index =
+        |pod: &Pod| pod.metadata.name.as_deref().and_then(|name| name.strip_prefix(&prefix)?.parse::<usize>().ok());
     let mut ready = Some(ready);
     let mut alive = BTreeSet::new();
     loop {
@@ -295,7 +303,11 @@ async fn watch(pods: Api<Pod>, prefix: String, ready: oneshot::Sender<()>, marks
         let mut version = list.metadata.resource_version.unwrap_or_default();
         let listed: BTreeSet<usize> = list.items.iter().filter_map(index).collect();
         alive.difference(&listed).for_each(|gone| tell(*gone, Event::Gone));
-        list.items.iter().filter(|pod| phase(pod) == "Running").filter_map(index).for_each(|pod| tell(pod, Event::Running));
+        list.items
+            .iter()
+            .filter(|pod| phase(pod) == "Running")
+            .filter_map(index)
+            .for_each(|pod| tell(pod, Event::Running));
         alive = listed;
         if let Some(ready) = ready.take() {
             let _ = ready.send(());
