@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use futures::TryStreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -25,22 +25,25 @@ pub async fn run(kubeconfig: &Path, node: &str) -> Result<()> {
     register(&client, node).await?;
     let pods: Api<Pod> = Api::all(client.clone());
     let fields = format!("spec.nodeName={node}");
-    let list = pods.list(&ListParams::default().fields(&fields)).await?;
-    let mut version = list.metadata.resource_version.context("a list without a version")?;
-    for pod in list.items {
-        act(&client, pod);
-    }
     loop {
-        let mut events = std::pin::pin!(pods.watch(&WatchParams::default().fields(&fields), &version).await?);
-        while let Some(event) = events.try_next().await? {
-            match event {
-                WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
-                    version = pod.resource_version().unwrap_or(version);
-                    act(&client, pod);
+        let list = pods.list(&ListParams::default().fields(&fields)).await?;
+        let mut version = list.metadata.resource_version.unwrap_or_default();
+        list.items.into_iter().for_each(|pod| act(&client, pod));
+        // A busy API server ends watches; one that cannot go on where it was begins with a list again.
+        'watches: loop {
+            let Ok(events) = pods.watch(&WatchParams::default().fields(&fields), &version).await else { break };
+            let mut events = std::pin::pin!(events);
+            loop {
+                match events.try_next().await {
+                    Ok(Some(WatchEvent::Added(pod) | WatchEvent::Modified(pod))) => {
+                        version = pod.resource_version().unwrap_or(version);
+                        act(&client, pod);
+                    }
+                    Ok(Some(WatchEvent::Deleted(pod))) => version = pod.resource_version().unwrap_or(version),
+                    Ok(Some(WatchEvent::Bookmark(_))) => {}
+                    Ok(None) => break,
+                    Ok(Some(WatchEvent::Error(_))) | Err(_) => break 'watches,
                 }
-                WatchEvent::Deleted(pod) => version = pod.resource_version().unwrap_or(version),
-                WatchEvent::Bookmark(mark) => version = mark.metadata.resource_version,
-                WatchEvent::Error(error) => anyhow::bail!("the watch of pods: {error:?}"),
             }
         }
     }

@@ -12,6 +12,9 @@ use kube::client::{Body, ConfigExt as _};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tower::ServiceExt as _;
 
+/// Room for all that a watch has to tell in a burst, so that flow control is not what is measured.
+const WINDOW: u32 = 16 << 20;
+
 /// A client as the kubeconfig says, which calls itself so.
 pub async fn connect(kubeconfig: &Path, user_agent: &'static str) -> Result<Client> {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -28,7 +31,8 @@ pub async fn connect(kubeconfig: &Path, user_agent: &'static str) -> Result<Clie
     let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .http2_only(true)
-        .http2_adaptive_window(true)
+        .http2_initial_stream_window_size(WINDOW)
+        .http2_initial_connection_window_size(WINDOW)
         .build::<_, Body>(https);
     let service = tower::ServiceBuilder::new()
         .layer(config.base_uri_layer())

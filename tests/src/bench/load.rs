@@ -6,6 +6,7 @@
 //! one watch ───┘                        └─ seen
 //! ```
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -16,7 +17,7 @@ use kube::core::ResourceExt as _;
 use kube::{Api, Client};
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -26,8 +27,8 @@ use crate::cluster::phase;
 const CREATORS: usize = 16;
 /// Between two requests of a paced run.
 const PACE: Duration = Duration::from_millis(50);
-/// How long pods may take to be Running, or gone, after the last request; then the side is taken for stuck.
-const LIMIT: Duration = Duration::from_secs(300);
+/// How long nothing may happen to any pod; then the side is taken for stuck. Longer than the pods' grace of 30 s.
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// How fast the requests come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -109,9 +110,9 @@ impl Load {
     ) -> Result<Self> {
         let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
         let (sender, marks) = mpsc::unbounded_channel();
-        let list = pods.list(&ListParams::default()).await?;
-        let version = list.metadata.resource_version.context("a list without a version")?;
-        let watch = tokio::spawn(watch(pods.clone(), version, format!("{prefix}-"), sender.clone()));
+        let (ready, watches) = oneshot::channel();
+        let watch = tokio::spawn(watch(pods.clone(), format!("{prefix}-"), ready, sender.clone()));
+        watches.await.context("the pods cannot be listed")?;
         let (namespace, node, prefix) = (namespace.to_owned(), node.to_owned(), prefix.to_owned());
         Ok(Self { pods, namespace, node, prefix, pace, stamps: vec![Stamps::default(); count], marks, sender, watch })
     }
@@ -178,16 +179,33 @@ impl Load {
         let mut sending = true;
         while self.stamps.iter().any(|stamps| stamps.at(event).is_none()) {
             tokio::select! {
-                mark = timeout(LIMIT, self.marks.recv()) => {
-                    let missing = self.stamps.iter().filter(|stamps| stamps.at(event).is_none()).count();
-                    let mark = mark.with_context(|| format!("nothing happened for {LIMIT:?}, {missing} pods are not {event:?}"))?;
-                    self.stamp(&mark.context("nobody marks any more")?);
-                }
+                mark = timeout(LIMIT, self.marks.recv()) => match mark {
+                    Ok(mark) => self.stamp(&mark.context("nobody marks any more")?),
+                    Err(_) => return Err(self.stuck(event).await),
+                },
                 done = &mut requests, if sending => { done??; sending = false; }
                 ended = &mut self.watch => bail!("the watch ended: {:?}", ended?),
             }
         }
         if sending { requests.await? } else { Ok(()) }
+    }
+
+    /// What the pods look like that nothing happens to.
+    async fn stuck(&self, event: Event) -> anyhow::Error {
+        let missing = self.stamps.iter().enumerate().filter(|(_, stamps)| stamps.at(event).is_none());
+        let missing: Vec<String> = missing.map(|(index, _)| format!("{}-{index}", self.prefix)).collect();
+        let mut text = format!("nothing happened for {LIMIT:?}, {} pods are not {event:?}", missing.len());
+        for name in missing.iter().take(5) {
+            let now = match self.pods.get_opt(name).await {
+                Ok(Some(pod)) => {
+                    format!("{}, to be deleted: {}", phase(&pod), pod.metadata.deletion_timestamp.is_some())
+                }
+                Ok(None) => "not there".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            text.push_str(&format!("; {name} is {now}"));
+        }
+        anyhow::Error::msg(text)
     }
 
     fn stamp(&mut self, mark: &Mark) {
@@ -265,30 +283,60 @@ fn pod(name: &str, namespace: &str, node: &str) -> Result<Pod> {
     }))?)
 }
 
-/// Tells of this run's pods until it is aborted.
-async fn watch(pods: Api<Pod>, mut version: String, prefix: String, marks: mpsc::UnboundedSender<Mark>) -> Result<()> {
-    let tell = |pod: &Pod, event: Event| {
-        let index = pod.metadata.name.as_deref().and_then(|name| name.strip_prefix(&prefix)?.parse().ok());
-        if let Some(index) = index {
-            let _ = marks.send(Mark { pod: index, event, at: Instant::now() });
-        }
+/// Tells of this run's pods until it is aborted. A busy API server ends watches, and may have forgotten where one was: then a
+/// list tells what was missed.
+async fn watch(
+    pods: Api<Pod>,
+    prefix: String,
+    ready: oneshot::Sender<()>,
+    marks: mpsc::UnboundedSender<Mark>,
+) -> Result<()> {
+    let tell = |index: usize, event: Event| {
+        let _ = marks.send(Mark { pod: index, event, at: Instant::now() });
     };
+    let index =
+        |pod: &Pod| pod.metadata.name.as_deref().and_then(|name| name.strip_prefix(&prefix)?.parse::<usize>().ok());
+    let mut ready = Some(ready);
+    let mut alive = BTreeSet::new();
     loop {
-        let mut events = std::pin::pin!(pods.watch(&WatchParams::default(), &version).await?);
-        while let Some(event) = events.try_next().await? {
-            match event {
-                WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
-                    if phase(&pod) == "Running" {
-                        tell(&pod, Event::Running);
+        let list = pods.list(&ListParams::default()).await?;
+        let mut version = list.metadata.resource_version.unwrap_or_default();
+        let listed: BTreeSet<usize> = list.items.iter().filter_map(index).collect();
+        alive.difference(&listed).for_each(|gone| tell(*gone, Event::Gone));
+        list.items
+            .iter()
+            .filter(|pod| phase(pod) == "Running")
+            .filter_map(index)
+            .for_each(|pod| tell(pod, Event::Running));
+        alive = listed;
+        if let Some(ready) = ready.take() {
+            let _ = ready.send(());
+        }
+        'watches: loop {
+            let Ok(events) = pods.watch(&WatchParams::default(), &version).await else { break };
+            let mut events = std::pin::pin!(events);
+            loop {
+                let pod = match events.try_next().await {
+                    Ok(Some(WatchEvent::Added(pod) | WatchEvent::Modified(pod))) => {
+                        if let Some(index) = index(&pod) {
+                            alive.insert(index);
+                            if phase(&pod) == "Running" {
+                                tell(index, Event::Running);
+                            }
+                        }
+                        pod
                     }
-                    version = pod.resource_version().unwrap_or(version);
-                }
-                WatchEvent::Deleted(pod) => {
-                    tell(&pod, Event::Gone);
-                    version = pod.resource_version().unwrap_or(version);
-                }
-                WatchEvent::Bookmark(mark) => version = mark.metadata.resource_version,
-                WatchEvent::Error(error) => bail!("the watch of pods: {error:?}"),
+                    Ok(Some(WatchEvent::Deleted(pod))) => {
+                        if let Some(index) = index(&pod).filter(|index| alive.remove(index)) {
+                            tell(index, Event::Gone);
+                        }
+                        pod
+                    }
+                    Ok(Some(WatchEvent::Bookmark(_))) => continue,
+                    Ok(None) => break,
+                    Ok(Some(WatchEvent::Error(_))) | Err(_) => break 'watches,
+                };
+                version = pod.resource_version().unwrap_or(version);
             }
         }
     }
