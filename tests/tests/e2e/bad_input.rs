@@ -110,7 +110,7 @@ fn a_port_in_use_is_named() -> Result<()> {
     let port = taken.local_addr()?.port().to_string();
     // The last `--port` of a command line would be a second one; the variable is what it stands in for.
     let config = config()?;
-    let mut command = config.command()?;
+    let command = config.command()?;
     let arguments: Vec<_> = command.get_args().map(std::ffi::OsStr::to_os_string).collect();
     let at = arguments.iter().position(|argument| argument == "--port").context("no --port")?;
     let rest = arguments
@@ -120,7 +120,6 @@ fn a_port_in_use_is_named() -> Result<()> {
         .map(|(_, argument)| argument);
     let mut again = std::process::Command::new(command.get_program());
     let output = again.args(rest).env("KUBELET_PORT", &port).env_remove("KUBECONFIG").output()?;
-    command.env_clear();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let line = text.lines().last().context("it says nothing")?;
     assert!(output.status.code() == Some(1) && line.contains(&port) && line.contains("--port"), "{line}");

@@ -428,33 +428,3 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
     let store = Store::open(&path, Bounds::default()).unwrap();
     assert!(store.get("after").is_some() && store.get("token").is_none());
 }
-
-/// Figures for the eye: `cargo test --release -- --ignored --nocapture plugin::store::tests::figures`.
-#[ignore = "a measurement, not a test"]
-#[expect(clippy::print_stdout, reason = "a measurement is there to be read")]
-#[tokio::test(flavor = "multi_thread")]
-async fn figures() {
-    let (_directory, store) = store();
-    for concurrent in [1, 16, 64, 256] {
-        let (began, before) = (std::time::Instant::now(), store.commits());
-        let tasks = (0..concurrent).map(|task| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                for n in 0..4096 / concurrent {
-                    store
-                        .put(&format!("pods/{task}/{n}"), Bytes::from(vec![7; 2048]), Expect::Anything, NO_TTL)
-                        .await
-                        .unwrap();
-                }
-            })
-        });
-        futures::future::join_all(tasks).await;
-        let seconds = began.elapsed().as_secs_f64();
-        println!("{concurrent} at once: {:.0} puts/s, {} commits for 4096", 4096.0 / seconds, store.commits() - before);
-    }
-    let began = std::time::Instant::now();
-    for _ in 0..100_000 {
-        std::hint::black_box(store.get("pods/1/1"));
-    }
-    println!("get: {:.2} µs", began.elapsed().as_secs_f64() * 10.0);
-}
