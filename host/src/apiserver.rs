@@ -41,6 +41,16 @@ pub enum Error {
     /// A certificate, key or proxy of the configuration cannot be used.
     #[error("cannot connect as the kubeconfig says: {0}")]
     Client(Box<kube::Error>),
+    /// It answers, and does not take the credentials.
+    #[error(
+        "the API server at {url} does not accept the kubeconfig's credentials: {message}; check that they belong to it and have not expired"
+    )]
+    Credentials {
+        /// Its address.
+        url: String,
+        /// What it said.
+        message: String,
+    },
     /// Nobody answers, or not as an API server does.
     #[error("cannot reach the API server at {url}: {message}; check the address in the kubeconfig and that it runs")]
     Unreachable {
@@ -84,7 +94,7 @@ impl ApiServer {
     pub fn client(&self) -> Result<Client, Error> {
         let error = |error| Error::Client(Box::new(error));
         if self.config.proxy_url.is_some() {
-            // A proxy's tunnel is kube's business; it costs HTTP/2 only.
+            // A proxy's tunnel is kube's business. It costs HTTP/2, the signs of life of its connections and the user agent.
             return Client::try_from(self.config.clone()).map_err(error);
         }
         let mut tcp = HttpConnector::new();
@@ -131,6 +141,9 @@ impl ApiServer {
             Ok(Ok(version)) => {
                 tracing::info!(server = %self.url(), version = %version.git_version, "API server answers");
                 Ok(())
+            }
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
+                Err(Error::Credentials { url: self.url(), message: status.message })
             }
             Ok(Err(error)) => Err(unreachable(innermost(&error))),
             Err(_) => Err(unreachable(format!("no answer within {CONNECT_TIMEOUT:?}"))),

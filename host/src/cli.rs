@@ -83,7 +83,7 @@ pub struct Run {
     #[arg(long, value_name = "IP", value_delimiter = ',', help_heading = "Cluster")]
     cluster_dns: Vec<IpAddr>,
     /// Tells clusters apart that share one backend account [default: the UID of Service default/kubernetes]
-    #[arg(long, value_name = "ID", help_heading = "Cluster")]
+    #[arg(long, value_name = "ID", value_parser = clap::builder::NonEmptyStringValueParser::new(), help_heading = "Cluster")]
     cluster_id: Option<String>,
 
     /// Name of the node
@@ -239,7 +239,7 @@ impl Run {
         let plugin = plugin.unwrap_or_else(|| plugin_dir.join(format!("{}.wasm", provider.unwrap_or_default())));
         let serving =
             tls_cert_file.zip(tls_private_key_file).map(|(certificate, key)| Serving::Files { certificate, key });
-        let state_dir = state_dir.unwrap_or_else(|| default_state_dir(&nodename));
+        let state_dir = state_dir.map_or_else(|| default_state_dir(&nodename), Ok)?;
         Ok(host::Config {
             plugin,
             provider_config,
@@ -287,17 +287,18 @@ impl Run {
     }
 }
 
-fn default_state_dir(node: &str) -> PathBuf {
-    let base = if nix::unistd::geteuid().is_root() {
-        PathBuf::from(defaults::STATE_DIR)
-    } else {
-        let state = std::env::var_os("XDG_STATE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
-        state
-            .or_else(|| std::env::home_dir().map(|home| home.join(".local/state")))
-            .unwrap_or_else(std::env::temp_dir)
-            .join("vk-host")
-    };
-    base.join(node)
+/// Never a place for temporary files: what is kept there has to outlive a restart of the machine.
+fn default_state_dir(node: &str) -> Result<PathBuf, clap::Error> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(Path::new(defaults::STATE_DIR).join(node));
+    }
+    let state = std::env::var_os("XDG_STATE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = state.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
+    state.map(|state| state.join("vk-host").join(node)).ok_or_else(|| {
+        let message =
+            "--state-dir is not given, and neither HOME nor XDG_STATE_HOME says where this user keeps state\n";
+        Cli::command().error(clap::error::ErrorKind::MissingRequiredArgument, message)
+    })
 }
 
 impl Command {

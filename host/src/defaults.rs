@@ -26,6 +26,9 @@ pub mod call {
     pub const DEADLINE: Duration = Duration::from_secs(30);
     /// create-pod: clouds take long to accept a group.
     pub const CREATE_DEADLINE: Duration = Duration::from_secs(60);
+    /// Ping and what the node is. With [`CANCEL_GRACE`] it fits into a ping's period, so that a ping that hangs is asked to
+    /// end and then dropped before the next one is due.
+    pub const NODE_DEADLINE: Duration = Duration::from_secs(8);
     /// After a soft cancel, before the instance is dropped.
     pub const CANCEL_GRACE: Duration = Duration::from_secs(2);
     /// Processor time of a short call; a provider parses JSON and waits, it does not compute.
@@ -43,9 +46,10 @@ pub mod call {
     pub const LOAD_DEADLINE: Duration = Duration::from_secs(10);
     /// Pages of one list at most; with 500 pods a page ten times what one node can hold.
     pub const PAGES: usize = 100;
-    /// Strings and lists that one call may hand to the host, in bytes: the host copies them before it looks.
+    /// Strings and lists that one call of an import, or one answer, may hand to the host, in bytes: the host copies them before
+    /// it looks.
     pub const HOSTCALL_FUEL: usize = 32 << 20;
-    /// What one call may print, in bytes.
+    /// What one call may print on each of its two streams, in bytes.
     pub const OUTPUT: usize = 256 << 10;
     /// A printed line, in bytes; the rest of it is cut.
     pub const OUTPUT_LINE: usize = 4 << 10;
@@ -65,6 +69,8 @@ pub mod call {
     pub const CHANGES_PERMITS: usize = 2;
     /// The text of `--provider-config`, in bytes.
     pub const CONFIG_FILE: u64 = 1 << 20;
+    /// Host objects that one instance may hold at once (pollables, locks, streams): each is small, a million are not.
+    pub const HOST_OBJECTS: usize = 4096;
     /// A plugin file, in bytes.
     pub const PLUGIN_FILE: u64 = 64 << 20;
 }
@@ -75,7 +81,7 @@ pub mod store {
     pub const KEY: usize = 1 << 10;
     /// A value, in bytes.
     pub const VALUE: usize = 1 << 20;
-    /// All keys and values of one plugin, in bytes. They are held in memory too.
+    /// All keys and values of one plugin, in bytes, and 150 an entry. They are held in memory too.
     pub const SHARE: u64 = 256 << 20;
     /// Removals that `since` can still tell; older revisions are outworn. Far more than a node's pods come and go between two looks.
     pub const REMOVALS: usize = 1 << 16;
@@ -111,6 +117,9 @@ pub mod pods {
     pub const SLOW_BACKOFF_LONGEST: Duration = Duration::from_secs(300);
     /// How long `next_changes` may wait for news.
     pub const CHANGES_WAIT: Duration = Duration::from_secs(30);
+    /// Shortest time between two batches of news: what happens within it costs one call. Nobody sees it, because a create tells
+    /// its own status.
+    pub const CHANGES_FLOOR: Duration = Duration::from_millis(20);
     /// Time between lists of a provider that tells no changes.
     pub const POLL_PERIOD: Duration = Duration::from_secs(5);
     /// How often a pod that was asked to end is looked at, beside the provider's own news.

@@ -15,8 +15,9 @@ use kube::{Api, Client};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::apiserver::ApiServer;
+use crate::apiserver::{ApiServer, timed};
 use crate::kubelet::tls::Serving;
 use crate::kubelet::{self, Listening};
 use crate::node::identity::Identity;
@@ -103,6 +104,8 @@ impl Config {
         let server = ApiServer::find(self.kubeconfig.as_deref(), &self.node_name).await?;
         let writes = server.client()?;
         server.check(&writes).await?;
+        // First of all: as another node even the lease is out of reach, and the API server would only say that.
+        let node_identity = node::is_node_identity(&writes, &self.node_name).await?;
         let mut lease = Keeper::new(server.client()?, &self.node_name, identity.holder(&self.node_name));
         lease.claim(self.take_over).await?;
         let cluster_id = self.cluster_id(&identity, &writes).await?;
@@ -143,6 +146,7 @@ impl Config {
         };
         let node = node::Config {
             name: self.node_name.clone(),
+            node_identity,
             operating_system: self.operating_system,
             internal_ip: internal_ip.to_string(),
             port: kubelet.port(),
@@ -160,7 +164,7 @@ impl Config {
             plugin,
             provider,
             lease,
-            node: node.build().await?,
+            node: node.build().await,
             pods: pods.build(),
             kubelet,
             reviews: node_client,
@@ -205,8 +209,7 @@ impl Config {
             Some(id) => id.clone(),
             None => {
                 let services: Api<Service> = Api::namespaced(client.clone(), "default");
-                let service = tokio::time::timeout(READ_TIMEOUT, services.get("kubernetes")).await;
-                let service = service.context("no answer")?.context(
+                let service = timed(READ_TIMEOUT, services.get("kubernetes")).await.context(
                     "cannot read Service default/kubernetes, whose UID names the cluster; give --cluster-id",
                 )?;
                 service.metadata.uid.context("Service default/kubernetes has no UID; give --cluster-id")?
@@ -263,8 +266,7 @@ impl Host {
         let (api, name, token) = (provider.clone(), node_name.clone(), stop.clone());
         parts.spawn(named("kubelet API", async move { kubelet.run(api, index, reviews, &name, token).await }));
         // The lease runs to the very end: the node is alive for as long as the host is.
-        let end = CancellationToken::new();
-        let mut lease = tokio::spawn(lease.run(node_uid, end.clone()));
+        let mut lease = AbortOnDropHandle::new(tokio::spawn(lease.run(node_uid)));
         tracing::info!(node = %node_name, "running");
         let result = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
@@ -275,6 +277,7 @@ impl Host {
             }),
         };
         stop.cancel();
+        plugin.begin_shutdown();
         tracing::info!("stopping; pods stay where they are");
         while parts.join_next().await.is_some() {}
         match tokio::time::timeout(STOP_TIMEOUT, provider.stop()).await {
@@ -283,10 +286,8 @@ impl Host {
             Err(_) => tracing::warn!("the provider did not stop within {STOP_TIMEOUT:?}"),
         }
         plugin.shutdown().await;
-        end.cancel();
-        if !lease.is_finished() {
-            let _ = lease.await;
-        }
+        // A renewal may be in flight; nothing waits for it.
+        lease.abort();
         drop(identity);
         result
     }

@@ -33,11 +33,18 @@ async fn serve(config: vk_host::host::Config) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let token = shutdown.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        let mut signal = async || {
+            tokio::select! {
+                _ = terminate.recv() => SignalKind::terminate(),
+                _ = interrupt.recv() => SignalKind::interrupt(),
+            }
+        };
+        signal().await;
         token.cancel();
+        // Whoever asks twice does not want to wait.
+        let code = 128 + signal().await.as_raw_value();
+        tracing::warn!("stopped by a second signal");
+        std::process::exit(code);
     });
     let host = tokio::select! {
         host = config.build() => host?,

@@ -2,7 +2,8 @@
 //!
 //! The Kubernetes half speaks [`Provider`] and knows no wasmtime; the plugin half implements it and knows no API server.
 //! The thirteen methods of Virtual Kubelet's Go interface are all here under their own names; what was added is `ping`
-//! (cheap reachability), `node_details`, `next_changes` (NotifyPods as a long poll with a cursor) and paged statistics.
+//! (cheap reachability), `node_details`, `next_changes` (NotifyPods as a long poll with a cursor), `get_stats_summary`, and
+//! what the host has to know before any call: `identity` and `capabilities`.
 //!
 //! A call may be *asked* to end through its [`Call`]; the provider then has a grace to finish well. A call whose future is
 //! dropped ends at once. Neither undoes what the backend was told already: see [`Effect`].
@@ -13,11 +14,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
 /// The only way to name a pod. A namesake with another UID is another pod.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PodRef {
     /// `metadata.namespace`.
     pub namespace: String,

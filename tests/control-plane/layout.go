@@ -114,19 +114,31 @@ func lock(file string) error {
 	return nil
 }
 
-// freePorts finds ports on 127.0.0.1, starting at a random one so that control
-// planes that start together seldom meet.
+// reserved keeps other control planes off the ports of this one until it ends:
+// a port is free again from the moment it was found to the start of the
+// component that wants it, and while that is restarted.
+var reserved []net.Listener
+
+// freePorts finds and reserves ports on 127.0.0.1, starting at a random one.
+// The reservation is an abstract socket: two processes cannot have the same,
+// it belongs to the same network namespace as the port, and it leaves no file.
 func freePorts(count int) ([]int, error) {
 	var found []int
 	span := lastPort - firstPort + 1
 	start := rand.IntN(span)
 	for step := 0; step < span && len(found) < count; step++ {
 		port := firstPort + (start+step)%span
-		listener, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+		reservation, err := net.Listen("unix", fmt.Sprintf("@vk-control-plane-%d", port))
 		if err != nil {
 			continue
 		}
+		listener, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			reservation.Close()
+			continue
+		}
 		listener.Close()
+		reserved = append(reserved, reservation)
 		found = append(found, port)
 	}
 	if len(found) < count {

@@ -47,10 +47,6 @@ pub struct AuditEvent {
     pub user_agent: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, …
     pub verb: String,
-    /// Path and query.
-    pub uri: String,
-    /// Empty for the core group.
-    pub api_group: String,
     /// Plural, such as `pods`.
     pub resource: String,
     /// Such as `status`.
@@ -193,8 +189,6 @@ fn parse_line(line: &str) -> Result<Option<AuditEvent>> {
 #[serde(rename_all = "camelCase")]
 struct Raw {
     stage: String,
-    #[serde(rename = "requestURI")]
-    request_uri: String,
     verb: String,
     user: RawUser,
     #[serde(default)]
@@ -214,9 +208,8 @@ struct RawUser {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(default)]
 struct RawObject {
-    api_group: String,
     resource: String,
     subresource: String,
     namespace: String,
@@ -231,15 +224,13 @@ struct RawStatus {
 
 impl From<Raw> for AuditEvent {
     fn from(raw: Raw) -> Self {
-        let RawObject { api_group, resource, subresource, namespace, name } = raw.object_ref;
+        let RawObject { resource, subresource, namespace, name } = raw.object_ref;
         Self {
             received: raw.request_received_timestamp,
             finished: raw.stage_timestamp,
             user: raw.user.username,
             user_agent: raw.user_agent,
             verb: raw.verb,
-            uri: raw.request_uri,
-            api_group,
             resource,
             subresource,
             namespace,

@@ -1,6 +1,5 @@
 //! What a test asks of a cluster: clients, namespaces, pods on a certain node, and waiting until something is so.
 
-use std::fmt::Debug;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -20,12 +19,16 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// What the kubeconfig says, by its current context.
+pub async fn config(kubeconfig: &Path) -> Result<kube::Config> {
+    let file = Kubeconfig::read_from(kubeconfig)?;
+    Ok(kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?)
+}
+
 /// A client as the kubeconfig says.
 pub async fn client(kubeconfig: &Path) -> Result<Client> {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    Ok(Client::try_from(config)?)
+    Ok(Client::try_from(config(kubeconfig).await?)?)
 }
 
 /// Waits until `look` gives something, for at most [`PATIENCE`]; an error of `look` is not the end.
@@ -55,10 +58,10 @@ pub async fn within<T, F: Future<Output = Result<Option<T>>>>(
     }
 }
 
-/// One test's own corner of the shared cluster: a host with its node, and a namespace.
-pub struct Corner {
-    /// The shared control plane.
-    pub control_plane: &'static ControlPlane,
+/// One test's own corner of a cluster: a host with its node, and a namespace.
+pub struct Corner<'a> {
+    /// The one that all tests share, or the test's own.
+    pub control_plane: &'a ControlPlane,
     /// As cluster admin.
     pub client: Client,
     /// The host under test.
@@ -72,21 +75,36 @@ pub fn shared_control_plane() -> Result<&'static ControlPlane> {
     ControlPlane::shared(&crate::host::target().join("control-plane"))
 }
 
+/// A control plane of one test alone, which may break it. It ends when it is dropped.
+pub fn own_control_plane(name: &str) -> Result<ControlPlane> {
+    ControlPlane::own(&crate::host::target().join("control-plane"), name)
+}
+
 /// A name that no other test has.
 pub fn unique(prefix: &str) -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     format!("{prefix}-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-impl Corner {
-    /// A corner with a mock node that is Ready.
+impl Corner<'static> {
+    /// A corner of the shared cluster with a mock node that is Ready.
     pub async fn new(name: &str) -> Result<Self> {
         Self::with(name, |config| config).await
     }
 
     /// As [`new`](Self::new), with another configuration of the host.
     pub async fn with(name: &str, configure: impl FnOnce(HostConfig) -> HostConfig) -> Result<Self> {
-        let control_plane = shared_control_plane()?;
+        Self::on(shared_control_plane()?, name, configure).await
+    }
+}
+
+impl<'a> Corner<'a> {
+    /// A corner of this control plane.
+    pub async fn on(
+        control_plane: &'a ControlPlane,
+        name: &str,
+        configure: impl FnOnce(HostConfig) -> HostConfig,
+    ) -> Result<Self> {
         let client = client(control_plane.admin_kubeconfig()).await?;
         let name = unique(name);
         let namespace = create_namespace(&client, &name).await?;
@@ -94,6 +112,11 @@ impl Corner {
         let corner = Self { control_plane, client, host, namespace };
         corner.node_ready().await?;
         Ok(corner)
+    }
+
+    /// The same corner, its ended host started anew.
+    pub fn restarted(self) -> Result<Self> {
+        Ok(Self { host: self.host.restart()?, ..self })
     }
 
     /// Waits until the node is Ready, by this process of the host or an earlier one.
@@ -132,16 +155,13 @@ impl Corner {
     /// Waits until the pod is as `is` says, and returns it.
     pub async fn until(&self, name: &str, what: &str, is: impl Fn(&Pod) -> bool) -> Result<Pod> {
         let pods = self.pods();
-        let mut last = None;
         let result = eventually(&format!("pod {name} {what}"), || async {
             let pod = pods.get(name).await?;
             Ok(is(&pod).then_some(pod))
         })
         .await;
-        if result.is_err() {
-            last = pods.get_opt(name).await?.and_then(|pod| pod.status);
-        }
-        result.with_context(|| format!("its status is {}", show(&last)))
+        let last = if result.is_err() { pods.get_opt(name).await?.and_then(|pod| pod.status) } else { None };
+        result.with_context(|| format!("its status is {}", serde_json::to_string(&last).unwrap_or_default()))
     }
 
     /// Waits until the pod is Running and Ready.
@@ -159,9 +179,13 @@ impl Corner {
 
     /// Waits until the API server does not have the pod any more.
     pub async fn gone(&self, name: &str) -> Result<()> {
-        let pods = self.pods();
-        eventually(&format!("pod {name} is gone"), || async { Ok(pods.get_opt(name).await?.is_none().then_some(())) })
-            .await
+        self.gone_within(PATIENCE, name).await
+    }
+
+    /// As [`gone`](Self::gone), with a limit of one's own.
+    pub async fn gone_within(&self, limit: Duration, name: &str) -> Result<()> {
+        let (pods, what) = (self.pods(), format!("pod {name} is gone"));
+        within(limit, &what, || async { Ok(pods.get_opt(name).await?.is_none().then_some(())) }).await
     }
 
     /// Deletes the pod with this grace.
@@ -246,9 +270,4 @@ pub fn condition(node: &Node, kind: &str) -> Option<String> {
 pub fn waiting_reason(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
     status.state.as_ref()?.waiting.as_ref()?.reason.clone()
-}
-
-/// JSON for messages.
-fn show(value: &impl Debug) -> String {
-    format!("{value:?}")
 }

@@ -23,7 +23,7 @@ use std::{
     path::{Path, PathBuf},
     process::{self, Child, ChildStdin, Command, Output, Stdio},
     sync::{
-        OnceLock,
+        Once, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     thread,
@@ -171,6 +171,17 @@ impl ControlPlane {
             })
             .as_ref()
             .map_err(|error| anyhow!("{error:#}"))
+    }
+
+    /// A control plane beside the shared one, for a test that breaks it, in a
+    /// folder below `parent` named by the process id and `name`.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn own(parent: &Path, name: &str) -> Result<Self> {
+        remove_leftovers(parent);
+        Self::start(&parent.join(format!("{}-{name}", process::id())))
     }
 
     /// URL of the API server; it survives [`restart`](Self::restart).
@@ -385,14 +396,19 @@ pub fn succeed(command: &mut Command) -> Result<Output> {
     Ok(output)
 }
 
-/// Removes folders named by the id of a process that is gone. What cannot be
-/// removed only takes room, so errors are of no interest.
+/// Removes folders named by the id of a process that is gone, or by this one's:
+/// before its first control plane starts, nothing there is its own. What cannot
+/// be removed only takes room, so errors are of no interest.
 fn remove_leftovers(parent: &Path) {
-    let Ok(entries) = fs::read_dir(parent) else { return };
-    for entry in entries.flatten() {
-        let owner = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
-        if owner.is_some_and(|pid| pid == process::id() || !Path::new("/proc").join(pid.to_string()).exists()) {
-            let _ = fs::remove_dir_all(entry.path());
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let Ok(entries) = fs::read_dir(parent) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let owner = name.to_str().and_then(|name| name.split('-').next()?.parse::<u32>().ok());
+            if owner.is_some_and(|pid| pid == process::id() || !Path::new("/proc").join(pid.to_string()).exists()) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
         }
-    }
+    });
 }

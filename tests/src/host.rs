@@ -1,11 +1,11 @@
 //! A `vk-host` under test: the real program, as its users start it, with a node of its own.
 //!
 //! It runs as `system:node:NAME`, keeps its state in a directory of the test's own, listens on a free port and logs to a file.
-//! Dropping it kills it.
+//! Dropping it kills it, and so does the end of the test process, whatever way that ends.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -13,9 +13,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::control_plane::ControlPlane;
+use crate::process::{self, Tie};
 
 /// A stop takes as long as the drain of the kubelet API and the provider's `stop` at most.
-const STOP_LIMIT: Duration = Duration::from_secs(20);
+pub const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// How often a host that should end is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What a host is started with.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub struct HostConfig {
     pub state_dir: PathBuf,
     /// Text of `--provider-config`; none: not given.
     pub provider_config: Option<String>,
+    /// Listen on 127.0.0.1 alone.
+    pub loopback: bool,
     /// Further flags.
     pub flags: Vec<String>,
 }
@@ -41,13 +46,18 @@ pub struct Host {
     log: PathBuf,
 }
 
-/// The program of this build; `just` builds it.
+/// `vk-host` of this build.
 pub fn program() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("find the test's own program")?;
+    built("vk-host")
+}
+
+/// A program of this build, which is beside this one; `just` builds it.
+pub fn built(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe().context("find this program")?;
     // target/PROFILE/deps/TEST, or target/PROFILE/PROGRAM.
-    let found = own.ancestors().skip(1).take(2).map(|dir| dir.join("vk-host")).find(|path| path.is_file());
+    let found = own.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|path| path.is_file());
     found.with_context(|| {
-        format!("vk-host is not built beside {}: run `cargo build -p vk-host`, or `just test`", own.display())
+        format!("{name} is not built beside {}: run `cargo build --workspace --bins`, or `just test`", own.display())
     })
 }
 
@@ -77,7 +87,8 @@ impl HostConfig {
             kubeconfig: control_plane.node_kubeconfig(node)?,
             state_dir,
             provider_config: Some("cpu = \"200\"\nmemory = \"1Ti\"\npods = \"2000\"\n".into()),
-            flags: Vec::new(),
+            loopback: true,
+            flags: vec!["--log-level".into(), "info,vk_host=debug".into()],
         })
     }
 
@@ -104,23 +115,17 @@ impl HostConfig {
     /// The command that starts it.
     pub fn command(&self) -> Result<Command> {
         let mut command = Command::new(program()?);
-        command.args([
-            "--nodename",
-            &self.node,
-            "--address",
-            "127.0.0.1",
-            "--port",
-            "0",
-            "--log-level",
-            "info,vk_host=debug",
-        ]);
-        command.arg("--plugin").arg(&self.plugin).arg("--kubeconfig").arg(&self.kubeconfig);
-        command.arg("--state-dir").arg(&self.state_dir).arg("--cache-dir").arg(target().join("compiled"));
+        command.arg("--plugin").arg(&self.plugin).args(["--nodename", &self.node]);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--state-dir").arg(&self.state_dir);
+        command.arg("--cache-dir").arg(target().join("compiled")).args(["--port", "0"]);
+        if self.loopback {
+            command.args(["--address", "127.0.0.1"]);
+        }
         if let Some(text) = &self.provider_config {
             self.write_provider_config(text)?;
             command.arg("--provider-config").arg(self.provider_config_file());
         }
-        command.args(&self.flags).env_remove("KUBECONFIG").stdin(Stdio::null());
+        command.args(&self.flags).env_remove("KUBECONFIG");
         Ok(command)
     }
 
@@ -128,10 +133,40 @@ impl HostConfig {
     pub fn start(self) -> Result<Host> {
         let log = self.state_dir.with_extension("log");
         let out = File::options().create(true).append(true).open(&log)?;
-        let mut command = self.command()?;
-        command.stdout(out.try_clone()?).stderr(out);
-        let child = command.spawn().context("start vk-host")?;
+        let child = process::start(&self.command()?, Tie::Killed, out.try_clone()?, out)?;
         Ok(Host { config: self, child, log })
+    }
+
+    /// Starts it, waits until it ends by itself, and returns how it did and what it said.
+    pub fn run(&self, limit: Duration) -> Result<(ExitStatus, String)> {
+        run(&self.command()?, &self.state_dir.with_extension("refusal.log"), limit)
+    }
+}
+
+/// Runs a [`HostConfig::command`] that should end by itself; returns how it did and what it said into the log. An error if it
+/// still ran after `limit`; then it was killed.
+pub fn run(command: &Command, log: &Path, limit: Duration) -> Result<(ExitStatus, String)> {
+    let out = File::create(log)?;
+    let mut child = process::start(command, Tie::Killed, out.try_clone()?, out)?;
+    let status = wait(&mut child, limit)?;
+    if status.is_none() {
+        child.kill()?;
+        child.wait()?;
+    }
+    let said = fs::read_to_string(log)?;
+    let status = status.with_context(|| format!("vk-host did not end within {limit:?}; it said:\n{said}"))?;
+    Ok((status, said))
+}
+
+/// How the child ended; none: it still runs after `limit`.
+fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
+    let began = Instant::now();
+    loop {
+        let status = child.try_wait()?;
+        if status.is_some() || began.elapsed() > limit {
+            return Ok(status);
+        }
+        std::thread::sleep(LOOK_EVERY);
     }
 }
 
@@ -144,11 +179,6 @@ impl Host {
     /// What it was started with.
     pub fn config(&self) -> &HostConfig {
         &self.config
-    }
-
-    /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// All that it has logged, over restarts.
@@ -174,20 +204,9 @@ impl Host {
 
     /// Waits for its own end.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
-            if began.elapsed() > limit {
-                bail!(
-                    "vk-host of node {} did not end within {limit:?}; its log is {}",
-                    self.node(),
-                    self.log.display()
-                );
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait(&mut self.child, limit)?.with_context(|| {
+            format!("vk-host of node {} did not end within {limit:?}; its log is {}", self.node(), self.log.display())
+        })
     }
 
     /// SIGKILL: nothing of it runs any more when this returns.

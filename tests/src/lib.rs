@@ -6,5 +6,6 @@ pub mod bench;
 pub mod cluster;
 pub mod control_plane;
 pub mod demo;
+pub mod entry;
 pub mod host;
 pub mod process;

@@ -2,17 +2,24 @@
 //!
 //! Figures are from `/proc`, so this is for Linux, as the control plane is.
 
-use std::fs;
+use std::convert::Infallible;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::errno::Errno;
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, SysconfVar, sysconf};
+use nix::unistd::{Pid, SysconfVar, getppid, setsid, sysconf};
 use serde::{Deserialize, Serialize};
+
+use crate::host;
 
 /// How often a process that should end is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -129,22 +136,37 @@ impl Stat {
 /// How a child is tied to the process that starts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tie {
-    /// It gets SIGTERM when its parent ends, whatever way that ends. For children of the main thread only: the kernel
-    /// looks at the parent's thread.
-    Parent,
+    /// It is asked to end, by SIGTERM, when its parent ends, whatever way that ends.
+    Asked,
+    /// It is killed then: for what need not end well, and may be stopped or hang.
+    Killed,
     /// None: it outlives its parent.
     Free,
 }
 
-/// The first argument of this program when it is only to become another one: see [`become_other`].
-const BECOME: [(&str, Tie); 2] = [("--become-tied", Tie::Parent), ("--become-free", Tie::Free)];
+impl Tie {
+    fn signal(self) -> Option<Signal> {
+        match self {
+            Self::Asked => Some(Signal::SIGTERM),
+            Self::Killed => Some(Signal::SIGKILL),
+            Self::Free => None,
+        }
+    }
+}
 
-/// The same command in a session of its own, so that Ctrl-C in a terminal does not reach it. It is started by way of this
-/// very program, whose `main` must call [`become_other`] first.
-pub fn in_own_session(command: &Command, tie: Tie) -> Result<Command> {
-    let mut other = Command::new(std::env::current_exe().context("find this program")?);
-    other.args(BECOME.iter().filter(|(_, other)| *other == tie).map(|(flag, _)| flag));
-    other.arg(command.get_program()).args(command.get_args());
+/// The first argument of a program that is only to become another one: see [`become_other`].
+const BECOME: [(&str, Tie); 3] =
+    [("--become-asked", Tie::Asked), ("--become-killed", Tie::Killed), ("--become-free", Tie::Free)];
+
+/// Programs that call [`become_other`] first, by way of [`crate::entry::main`].
+const STARTERS: [&str; 2] = ["vk-demo", "vk-bench"];
+
+/// Starts a command in a session of its own, so that Ctrl-C in a terminal does not reach it; it reads nothing and writes
+/// into these files. It is started by way of a program that calls [`become_other`].
+pub fn start(command: &Command, tie: Tie, out: File, err: File) -> Result<Child> {
+    let mut other = Command::new(starter()?);
+    other.args(BECOME.iter().filter(|(_, known)| *known == tie).map(|(flag, _)| flag));
+    other.arg(std::process::id().to_string()).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => other.env(name, value),
@@ -154,23 +176,58 @@ pub fn in_own_session(command: &Command, tie: Tie) -> Result<Command> {
     if let Some(dir) = command.get_current_dir() {
         other.current_dir(dir);
     }
-    Ok(other)
+    other.stdin(Stdio::null()).stdout(out).stderr(err);
+    spawn(other).with_context(|| format!("start {}", Path::new(command.get_program()).display()))
 }
 
-/// Becomes the program that [`in_own_session`] named, if this is what this process was started for; returns the error if
-/// that fails, and `None` if the process has other things to do. Safe Rust cannot do this between fork and exec.
+/// This program, if it is one that can. A test is not: its `main` is the test harness's, and cargo has built the bins of this
+/// package beside it.
+fn starter() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("find this program")?;
+    let name = own.file_name().and_then(OsStr::to_str);
+    if name.is_some_and(|name| STARTERS.contains(&name)) { Ok(own) } else { host::built("vk-demo") }
+}
+
+/// Starts a child on a thread that lives as long as this process: the kernel takes the end of the *thread* that has made a
+/// child for the end of its parent, and tests have threads of their own.
+fn spawn(command: Command) -> Result<Child> {
+    type Order = (Command, mpsc::Sender<io::Result<Child>>);
+    static THREAD: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
+    let thread = THREAD.get_or_init(|| {
+        let (thread, orders) = mpsc::channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, answer) in orders {
+                // Whoever ordered it waits below.
+                let _ = answer.send(command.spawn());
+            }
+        });
+        thread
+    });
+    let (answer, child) = mpsc::channel();
+    thread.send((command, answer)).ok().context("the thread that starts children has ended")?;
+    Ok(child.recv().context("the thread that starts children has ended")??)
+}
+
+/// Becomes the program that [`start`] named, if this is what this process was started for; returns the error if that fails,
+/// and `None` if the process has other things to do. Safe Rust cannot do this between fork and exec.
 pub fn become_other() -> Option<anyhow::Error> {
     let mut arguments = std::env::args_os().skip(1);
     let flag = arguments.next()?;
     let (_, tie) = BECOME.iter().find(|(name, _)| flag == *name)?;
-    let Some(program) = arguments.next() else { return Some(anyhow::anyhow!("{flag:?} needs a program")) };
-    let session = nix::unistd::setsid().map(drop);
-    let tied = if *tie == Tie::Parent { nix::sys::prctl::set_pdeathsig(Signal::SIGTERM) } else { Ok(()) };
-    if let Err(error) = session.and(tied) {
-        return Some(error.into());
+    replace_this(*tie, arguments).err()
+}
+
+fn replace_this(tie: Tie, mut arguments: impl Iterator<Item = OsString>) -> Result<Infallible> {
+    let parent = arguments.next().context("no parent was named")?;
+    let program = arguments.next().context("no program was named")?;
+    setsid()?;
+    if let Some(signal) = tie.signal() {
+        set_pdeathsig(signal)?;
+        // A parent that had ended before sends nothing any more.
+        ensure!(parent == getppid().to_string().as_str(), "the parent has ended");
     }
     let error = Command::new(&program).args(arguments).exec();
-    Some(anyhow::Error::new(error).context(format!("start {}", Path::new(&program).display())))
+    Err(error).with_context(|| format!("start {}", Path::new(&program).display()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! loss of its API server, records requests, and leaves no process behind.
 
 use std::{
-    fs,
+    collections::BTreeMap,
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -13,7 +13,11 @@ use anyhow::{Context, Result, ensure};
 use vk_tests::{
     audit::Filter,
     control_plane::{Component, ControlPlane, Ending, Identity, succeed},
+    process::Process,
 };
+
+/// How long processes that were killed may be seen, on a machine that has other things to do.
+const GONE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Measured figures, for a look with `--nocapture`.
 macro_rules! note {
@@ -24,19 +28,14 @@ fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-fn alive(pid: u32) -> bool {
-    // A zombie is dead already, only not yet reaped by whoever inherited it.
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
+/// Its components by name, as they are now.
+fn components(cluster: &ControlPlane) -> Result<BTreeMap<String, Process>> {
+    cluster.pids()?.into_iter().map(|(name, pid)| Ok((name, Process::of(pid)?))).collect()
 }
 
-fn wait_gone(pids: impl IntoIterator<Item = u32>) -> Result<()> {
-    let began = Instant::now();
-    for pid in pids {
-        while alive(pid) {
-            ensure!(began.elapsed() < Duration::from_secs(3), "process {pid} is left");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+fn wait_gone(processes: impl IntoIterator<Item = Process>) -> Result<()> {
+    for process in processes {
+        ensure!(process.wait_end(GONE_LIMIT), "process {} is left", process.pid);
     }
     Ok(())
 }
@@ -56,22 +55,13 @@ fn create(cluster: &ControlPlane, kubeconfig: &Path, object: &serde_json::Value)
     Ok(())
 }
 
-/// Resident memory in MiB: all of it, and what is not shared with other processes.
-fn memory(pid: u32) -> Result<(u64, u64)> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kib| kib / 1024)
-    };
-    Ok((field("VmRSS:"), field("RssAnon:")))
-}
-
 #[test]
 fn serves_a_node_and_survives_its_api_server() -> Result<()> {
     let cluster = ControlPlane::start(&folder("control-plane"))?;
     note!("{} ready in {:?}", cluster.version(), cluster.started_in());
-    for (name, pid) in cluster.pids()? {
-        note!("{name}: {:?} MiB (all, own)", memory(pid)?);
+    let before = components(&cluster)?;
+    for (name, process) in &before {
+        note!("{name}: {:.0} MiB resident", process.usage()?.resident);
     }
 
     succeed(&mut cluster.kubectl(&["create", "namespace", "smoke"]))?;
@@ -87,16 +77,15 @@ fn serves_a_node_and_survives_its_api_server() -> Result<()> {
     let told = refused(&mut cluster.kubectl_as(&impostor, &["get", "nodes"]))?;
     ensure!(told.contains("Unauthorized"), "unexpected refusal: {told}");
 
-    let before = cluster.pids()?;
     let began = Instant::now();
     cluster.restart(Component::ApiServer, Ending::Crash)?;
     note!("API server crashed and back in {:?}", began.elapsed());
-    let after = cluster.pids()?;
+    let after = components(&cluster)?;
     ensure!(before.get("kube-apiserver") != after.get("kube-apiserver"), "the API server was not restarted");
     ensure!(before.get("etcd") == after.get("etcd"), "etcd was restarted too");
     succeed(&mut cluster.kubectl(&["get", "node", "x"]))?;
 
-    let supervisor = cluster.supervisor_pid();
+    let supervisor = Process::of(cluster.supervisor_pid())?;
     let began = Instant::now();
     drop(cluster);
     note!("stopped in {:?}", began.elapsed());
@@ -136,9 +125,9 @@ fn a_stopped_component_stays_down_until_resumed() -> Result<()> {
 #[test]
 fn leaves_no_process_when_its_supervisor_is_killed() -> Result<()> {
     let cluster = ControlPlane::start(&folder("killed"))?;
-    let pids = cluster.pids()?;
+    let components = components(&cluster)?;
     succeed(Command::new("kill").args(["-KILL", &cluster.supervisor_pid().to_string()]))?;
-    wait_gone(pids.into_values())
+    wait_gone(components.into_values())
 }
 
 #[test]
@@ -148,8 +137,8 @@ fn one_folder_holds_one_control_plane_and_a_lost_component_ends_it() -> Result<(
     let second = ControlPlane::start(&dir).err().context("a second one started")?;
     ensure!(second.to_string().contains("did not start"), "{second:#}");
 
-    let pids = cluster.pids()?;
-    let scheduler = pids.get("kube-scheduler").context("no scheduler")?;
-    succeed(Command::new("kill").args(["-KILL", &scheduler.to_string()]))?;
-    wait_gone(pids.into_values().chain([cluster.supervisor_pid()]))
+    let (components, supervisor) = (components(&cluster)?, Process::of(cluster.supervisor_pid())?);
+    let scheduler = components.get("kube-scheduler").context("no scheduler")?;
+    succeed(Command::new("kill").args(["-KILL", &scheduler.pid.to_string()]))?;
+    wait_gone(components.into_values().chain([supervisor]))
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::apiserver::timed;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -117,11 +118,9 @@ impl Authorizer {
             ..SubjectAccessReview::default()
         };
         let params = PostParams::default();
-        let answer = tokio::time::timeout(REVIEW_TIMEOUT, self.reviews.create(&params, &review)).await;
-        match answer {
-            Ok(Ok(review)) => Ok(review.status.is_some_and(|status| status.allowed)),
-            Ok(Err(error)) => Err(Refusal::Unknown(format!("SubjectAccessReview failed: {error}"))),
-            Err(_) => Err(Refusal::Unknown(format!("SubjectAccessReview took longer than {REVIEW_TIMEOUT:?}"))),
+        match timed(REVIEW_TIMEOUT, self.reviews.create(&params, &review)).await {
+            Ok(review) => Ok(review.status.is_some_and(|status| status.allowed)),
+            Err(error) => Err(Refusal::Unknown(format!("SubjectAccessReview failed: {error}"))),
         }
     }
 }

@@ -88,7 +88,7 @@ pub(super) async fn serve(
     let Some(pod) = api.pods.get(&namespace, &name) else {
         return (StatusCode::NOT_FOUND, format!("pod {namespace}/{name} is not on this node")).into_response();
     };
-    let spec = pod.spec();
+    let spec = &pod.spec;
     let mut names = spec.containers.iter().chain(spec.init_containers.iter().flatten()).map(|c| &c.name);
     let ephemeral = spec.ephemeral_containers.iter().flatten().any(|c| c.name == container);
     if !ephemeral && !names.any(|known| *known == container) {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::object;
 use super::reach::Reach;
-use crate::defaults::node::PING_PERIOD;
+use crate::defaults::node::{PING_PERIOD, STATUS_REPORT};
 use crate::pods::Backoff;
 use crate::pods::resolve::quantity::Quantity;
 use crate::provider::{Address, Amount, Condition, Error, NodeDetails, Provider};
@@ -41,7 +41,7 @@ pub async fn ask(provider: &dyn Provider, operating_system: &str, known: &mut De
     keep("details", details, |details| known.details = fit_details(details));
     keep("capacity", capacity, |capacity| known.capacity = fit_capacity(capacity));
     keep("conditions", conditions, |conditions| known.conditions = conditions);
-    keep("addresses", addresses, |addresses| known.addresses = addresses);
+    keep("addresses", addresses, |addresses| known.addresses = addresses.filter(|list| !list.is_empty()));
     keep("daemon endpoints", port, |port| known.port = port);
     keep("operating system", system, |system| {
         if system != operating_system {
@@ -51,7 +51,7 @@ pub async fn ask(provider: &dyn Provider, operating_system: &str, known: &mut De
 }
 
 /// Asks again whenever there is a reason to, until shutdown: the provider says that the node changed, its backend answers
-/// again, or the capacity is still missing.
+/// again, the capacity is still missing, or it is time for a report, since not every provider tells changes.
 pub async fn watch(
     provider: Arc<dyn Provider>,
     operating_system: String,
@@ -67,7 +67,7 @@ pub async fn watch(
             () = shutdown.cancelled() => return,
             () = changed.notified() => {}
             Ok(()) = reach.changed() => if !reach.borrow_and_update().reachable { continue },
-            () = tokio::time::sleep(backoff.pause()), if missing => {}
+            () = tokio::time::sleep(if missing { backoff.pause() } else { STATUS_REPORT }) => {}
         }
         let mut known = to.borrow().clone();
         tokio::select! {
@@ -89,12 +89,19 @@ fn keep<T>(what: &str, answer: Result<T, Error>, take: impl FnOnce(T)) {
     }
 }
 
-/// One label that the API server refuses would refuse the whole node, so such a label is left out.
+/// One label or annotation that the API server refuses would refuse the whole node, so it is left out.
 fn fit_details(mut details: NodeDetails) -> NodeDetails {
     details.labels.retain(|(key, value)| {
         let fits = object::may_label(key, value);
         if !fits {
             tracing::warn!(%key, %value, "the API server would refuse this label of the provider; it is left out");
+        }
+        fits
+    });
+    details.annotations.retain(|(key, _)| {
+        let fits = object::may_annotate(key);
+        if !fits {
+            tracing::warn!(%key, "the API server would refuse this annotation of the provider; it is left out");
         }
         fits
     });
@@ -105,7 +112,14 @@ fn fit_details(mut details: NodeDetails) -> NodeDetails {
 fn fit_capacity(mut capacity: Vec<Amount>) -> Vec<Amount> {
     capacity.retain(|amount| {
         let texts = std::iter::once(&amount.capacity).chain(&amount.allocatable);
-        let wrong = texts.map(|text| Quantity::parse(text)).find_map(Result::err);
+        let wrong =
+            texts.map(|text| Quantity::parse(text).map_err(|e| e.to_string())).find_map(|parsed| match parsed {
+                Ok(amount) if amount.is_negative() => Some("it is negative".to_string()),
+                Ok(_) => None,
+                Err(error) => Some(error),
+            });
+        let wrong =
+            wrong.or_else(|| (!object::may_annotate(&amount.resource)).then(|| "that is no name of a resource".into()));
         if let Some(error) = &wrong {
             tracing::warn!(resource = %amount.resource, %error, "this amount of the provider is left out");
         }
@@ -129,7 +143,8 @@ mod tests {
             capacity: capacity.into(),
             allocatable: None,
         };
-        let capacity = fit_capacity(vec![amount("cpu", "2"), amount("memory", "lots")]);
+        let capacity =
+            fit_capacity(vec![amount("cpu", "2"), amount("memory", "lots"), amount("pods", "-1"), amount("a b", "1")]);
         assert_eq!(capacity, [amount("cpu", "2")]);
     }
 }

@@ -5,8 +5,9 @@
 //!   once, and another host with the same node name is told apart (R24);
 //! - `cluster`: the cluster's id; workloads carry it, so another one later must not go unnoticed.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 /// What is wrong with the state directory.
@@ -53,7 +54,8 @@ impl Identity {
             let path = path.to_path_buf();
             move |source| Error::Io { path, source }
         };
-        std::fs::create_dir_all(directory).map_err(io(directory))?;
+        // What is kept there, the provider's store above all, is nobody else's to read.
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io(directory))?;
         let path = directory.join("lock");
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(io(&path))?;
         match lock.try_lock() {

@@ -10,7 +10,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Owne
 use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::apiserver::timed;
 use crate::defaults::node::{LEASE_DURATION, LEASE_RENEWAL, REQUEST_TIMEOUT};
@@ -108,12 +107,8 @@ impl Keeper {
         }
     }
 
-    /// Renews until shutdown; returns early only if another host took over. The owner is the Node's UID, once it is known.
-    pub async fn run(
-        mut self,
-        owner: watch::Receiver<Option<String>>,
-        shutdown: CancellationToken,
-    ) -> Result<(), Error> {
+    /// Renews for ever; returns only if another host took over. The owner is the Node's UID, once it is known.
+    pub async fn run(mut self, owner: watch::Receiver<Option<String>>) -> Result<(), Error> {
         loop {
             let uid = owner.borrow().clone();
             let pause = match self.renew(uid.as_deref()).await {
@@ -124,20 +119,13 @@ impl Keeper {
                     RETRY
                 }
             };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = shutdown.cancelled() => return Ok(()),
-            }
+            tokio::time::sleep(pause).await;
         }
     }
 
     async fn renew(&mut self, owner: Option<&str>) -> Result<(), Failure> {
         let wanted = self.wanted(owner);
-        let result = match &self.lease {
-            Some(_) => timed(REQUEST_TIMEOUT, self.api.replace(&self.node, &PostParams::default(), &wanted)).await,
-            None => timed(REQUEST_TIMEOUT, self.api.create(&PostParams::default(), &wanted)).await,
-        };
-        match result {
+        match self.write(&wanted).await {
             Ok(lease) => {
                 self.lease = Some(lease);
                 Ok(())
@@ -149,16 +137,18 @@ impl Keeper {
                     return Err(Failure::Lost(Error::Lost { node: self.node.clone(), holder }));
                 }
                 let wanted = self.wanted(owner);
-                let again = match &self.lease {
-                    Some(_) => {
-                        timed(REQUEST_TIMEOUT, self.api.replace(&self.node, &PostParams::default(), &wanted)).await
-                    }
-                    None => timed(REQUEST_TIMEOUT, self.api.create(&PostParams::default(), &wanted)).await,
-                };
-                self.lease = Some(again.map_err(|error| Failure::Again(error.to_string()))?);
+                self.lease = Some(self.write(&wanted).await.map_err(|error| Failure::Again(error.to_string()))?);
                 Ok(())
             }
             Err(error) => Err(Failure::Again(error.to_string())),
+        }
+    }
+
+    async fn write(&self, wanted: &Lease) -> kube::Result<Lease> {
+        let params = PostParams::default();
+        match &self.lease {
+            Some(_) => timed(REQUEST_TIMEOUT, self.api.replace(&self.node, &params, wanted)).await,
+            None => timed(REQUEST_TIMEOUT, self.api.create(&params, wanted)).await,
         }
     }
 
@@ -176,12 +166,11 @@ impl Keeper {
             metadata: ObjectMeta {
                 name: Some(self.node.clone()),
                 namespace: Some(NAMESPACE.into()),
-                resource_version: before.and_then(|lease| lease.metadata.resource_version.clone()),
                 // A new Node has a new UID (R33): the old owner would have the lease collected.
                 owner_references: owner
                     .map(|owner| vec![owner])
                     .or_else(|| before.and_then(|l| l.metadata.owner_references.clone())),
-                ..ObjectMeta::default()
+                ..before.map(|lease| lease.metadata.clone()).unwrap_or_default()
             },
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.holder.clone()),

@@ -13,6 +13,7 @@ pub mod object;
 pub mod reach;
 pub mod taint;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
+use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -70,6 +72,8 @@ pub enum Error {
 pub struct Config {
     /// Its name.
     pub name: String,
+    /// The identity is a node's ([`is_node_identity`]): it may set taints at registration only (NodeRestriction).
+    pub node_identity: bool,
     /// `linux` or `windows`, as the operator asked for it.
     pub operating_system: String,
     /// Where the API server reaches the kubelet API.
@@ -98,9 +102,9 @@ pub struct Config {
 pub struct NodeKeeper {
     config: Config,
     api: Api<Node>,
-    /// The identity is a node's: it may set taints at registration only (NodeRestriction).
-    is_node_identity: bool,
     described: watch::Sender<Description>,
+    /// Resources and types of conditions that the provider has ever told.
+    told: (BTreeSet<String>, BTreeSet<String>),
     current: Option<Node>,
     /// When the conditions were last written.
     reported: Instant,
@@ -108,26 +112,25 @@ pub struct NodeKeeper {
 }
 
 impl Config {
-    /// Checks the identity and asks the provider what the node is. An unreachable backend is no error (R31): the node is
-    /// registered with what is known by then.
-    pub async fn build(self) -> Result<NodeKeeper, Error> {
-        let is_node_identity = check_identity(&self.client, &self.name).await?;
+    /// Asks the provider what the node is. An unreachable backend is no error (R31): the node is registered with what is known
+    /// by then.
+    pub async fn build(self) -> NodeKeeper {
         let mut description = Description::default();
         let ask = describe::ask(&*self.provider, &self.operating_system, &mut description);
         if tokio::time::timeout(PING_PERIOD, ask).await.is_err() {
             tracing::warn!("the provider does not say within {PING_PERIOD:?} what the node is; it is asked again");
         }
-        let keeper = NodeKeeper {
+        let mut keeper = NodeKeeper {
             api: Api::all(self.client.clone()),
-            is_node_identity,
             described: watch::Sender::new(description),
+            told: Default::default(),
             current: None,
             reported: Instant::now(),
             uid: watch::Sender::new(None),
             config: self,
         };
         keeper.tell_pods();
-        Ok(keeper)
+        keeper
     }
 }
 
@@ -138,7 +141,7 @@ fn own_addresses(config: &Config) -> Vec<Address> {
 
 /// Whether the identity is a node's; an error if it is another node's. Where the API server does not say, it is taken for a
 /// node's: the rights of a node are the lesser ones.
-async fn check_identity(client: &Client, node: &str) -> Result<bool, Error> {
+pub async fn is_node_identity(client: &Client, node: &str) -> Result<bool, Error> {
     let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
     let params = PostParams::default();
     let review = timed(REQUEST_TIMEOUT, reviews.create(&params, &SelfSubjectReview::default())).await;
@@ -194,6 +197,9 @@ impl NodeKeeper {
                 created
             }
         };
+        if self.config.node_identity && self.facts().taint_patch(&node).is_some() {
+            tracing::warn!(node = %name, "the Node exists without this host's taint, which a node's identity can set only when it registers; delete the Node to have it set");
+        }
         self.take(node);
         self.mend(false).await
     }
@@ -281,7 +287,12 @@ impl NodeKeeper {
     /// What the object should say.
     fn facts(&self) -> Facts {
         let Description { details, capacity, conditions, addresses, port } = self.described.borrow().clone();
+        let (resources, kinds) = &self.told;
+        let offered = |resource: &String| capacity.iter().any(|amount| amount.resource == *resource);
+        let told = |kind: &String| conditions.iter().any(|condition| condition.kind == *kind);
         Facts {
+            retired_resources: resources.iter().filter(|resource| !offered(resource)).cloned().collect(),
+            retired_conditions: kinds.iter().filter(|kind| !told(kind)).cloned().collect(),
             name: self.config.name.clone(),
             operating_system: self.config.operating_system.clone(),
             addresses: addresses.unwrap_or_else(|| own_addresses(&self.config)),
@@ -294,8 +305,13 @@ impl NodeKeeper {
         }
     }
 
-    /// What pods are told of the node: its address and what can be allocated.
-    fn tell_pods(&self) {
+    /// Takes note of what the provider has told, and tells pods their part: the node's address and what can be allocated.
+    fn tell_pods(&mut self) {
+        {
+            let described = self.described.borrow();
+            self.told.0.extend(described.capacity.iter().map(|amount| amount.resource.clone()));
+            self.told.1.extend(described.conditions.iter().map(|condition| condition.kind.clone()));
+        }
         let facts = self.facts();
         let amount = |amount: &Amount| {
             (amount.resource.clone(), amount.allocatable.clone().unwrap_or_else(|| amount.capacity.clone()))
@@ -311,14 +327,14 @@ impl NodeKeeper {
     /// When Ready turns False for want of a backend, if that is still to come.
     fn not_ready_at(&self) -> Option<Instant> {
         let reach = self.config.reach.borrow();
-        let at = reach.since + self.config.not_ready_after?;
+        let at = reach.since.checked_add(self.config.not_ready_after?)?;
         (!reach.reachable && at > Instant::now()).then_some(at)
     }
 
     fn own_conditions(&self) -> Vec<Condition> {
         let reach = self.config.reach.borrow().clone();
-        let late =
-            self.config.not_ready_after.is_some_and(|after| !reach.reachable && reach.since + after <= Instant::now());
+        let limit = self.config.not_ready_after.and_then(|after| reach.since.checked_add(after));
+        let late = !reach.reachable && limit.is_some_and(|limit| limit <= Instant::now());
         let condition = |kind: &str, holds: bool, reason: &str, message: String| Condition {
             kind: kind.into(),
             status: if holds { Truth::True } else { Truth::False },
@@ -357,9 +373,11 @@ impl NodeKeeper {
                 Err(error) => result = Err(error),
             }
         }
-        let taints = |facts: &Facts, node: &Node| facts.taint_patch(node).filter(|_| !self.is_node_identity);
-        let patches = self.current.as_ref().map(|node| [facts.label_patch(node), taints(&facts, node)]);
-        for patch in patches.into_iter().flatten().flatten() {
+        // One after the other: each is made for the version that the one before has left.
+        let patches: [fn(&Facts, &Node) -> Option<Value>; 2] = [Facts::metadata_patch, Facts::taint_patch];
+        let allowed = if self.config.node_identity { 1 } else { 2 };
+        for patch in patches.into_iter().take(allowed) {
+            let Some(patch) = self.current.as_ref().and_then(|node| patch(&facts, node)) else { continue };
             match timed(REQUEST_TIMEOUT, self.api.patch(&name, &params, &Patch::Merge(&patch))).await {
                 Ok(node) => self.take(node),
                 Err(error) => result = result.and(Err(error)),

@@ -1,13 +1,13 @@
 //! What the Node object says. Pure: facts in, object or patch out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Map, Value, json};
 
-use super::taint::Taint;
+use super::taint::{self, Taint};
 use crate::pods::resolve::quantity::Quantity;
 use crate::provider::{Address, Amount, Condition, NodeDetails, Truth};
 
@@ -32,6 +32,10 @@ pub struct Facts {
     pub conditions: Vec<Condition>,
     /// Ready, ProviderReachable: the host's own.
     pub own_conditions: Vec<Condition>,
+    /// Resources that the provider once offered and does not any more.
+    pub retired_resources: BTreeSet<String>,
+    /// Types of conditions that it once told and does not any more.
+    pub retired_conditions: BTreeSet<String>,
 }
 
 /// Version that the node shows: the Kubernetes release whose rules it follows, and its own.
@@ -42,8 +46,10 @@ const PRESSURES: [(&str, &str); 4] = [
     ("MemoryPressure", "KubeletHasSufficientMemory"),
     ("DiskPressure", "KubeletHasNoDiskPressure"),
     ("PIDPressure", "KubeletHasSufficientPID"),
-    ("NetworkUnavailable", "RouteCreated"),
+    (NETWORK, "RouteCreated"),
 ];
+/// Belongs to the cluster's network plugin or route controller, where there is one.
+const NETWORK: &str = "NetworkUnavailable";
 
 impl Facts {
     /// The labels that this host sets.
@@ -122,14 +128,19 @@ impl Facts {
     }
 
     fn conditions(&self, current: Option<&Node>, now: Timestamp) -> Vec<NodeCondition> {
+        let before = current.and_then(|node| node.status.as_ref()).and_then(|status| status.conditions.as_ref());
         let told = |kind: &str| self.own_conditions.iter().chain(&self.conditions).any(|c| c.kind == kind);
-        let quiet = PRESSURES.into_iter().filter(|(kind, _)| !told(kind)).map(|(kind, reason)| Condition {
+        let others = |kind: &str, reason: &str| {
+            let theirs = |c: &NodeCondition| c.type_ == kind && c.reason.as_deref() != Some(reason);
+            kind == NETWORK && before.into_iter().flatten().any(theirs)
+        };
+        let quiet = PRESSURES.into_iter().filter(|(kind, reason)| !told(kind) && !others(kind, reason));
+        let quiet = quiet.map(|(kind, reason)| Condition {
             kind: kind.into(),
             status: Truth::False,
             reason: reason.into(),
             message: "vk-host does not run pods on this machine".into(),
         });
-        let before = current.and_then(|node| node.status.as_ref()).and_then(|status| status.conditions.as_ref());
         let own = self.own_conditions.iter();
         let theirs =
             self.conditions.iter().filter(|theirs| !self.own_conditions.iter().any(|own| own.kind == theirs.kind));
@@ -159,13 +170,14 @@ impl Facts {
     /// The patch of the status subresource that brings the current node up to date. With `heartbeat` the conditions are
     /// written even if nothing differs. A strategic merge: what others wrote stays (R32).
     pub fn status_patch(&self, current: &Node, now: Timestamp, heartbeat: bool) -> Option<Value> {
-        let wanted = self.status(Some(current), now);
+        let mut wanted = self.status(Some(current), now);
         let current = serde_json::to_value(current.status.clone().unwrap_or_default()).unwrap_or_default();
+        self.retire(&current, &mut wanted);
         let mut patch = Map::new();
         for (field, value) in wanted {
             let before = current.get(&field).unwrap_or(&Value::Null);
             let differs = match field.as_str() {
-                "conditions" => heartbeat || conditions_differ(before, &value),
+                "conditions" => heartbeat || conditions_differ(before, &value) || retires(&value),
                 "addresses" => *before != value,
                 "capacity" | "allocatable" => !same_amounts(before, &value),
                 _ => !contains(before, &value),
@@ -179,12 +191,54 @@ impl Facts {
         (!patch.is_empty()).then(|| json!({"status": patch}))
     }
 
-    /// The patch that restores labels of ours which are missing or differ; none: they are all there.
-    pub fn label_patch(&self, current: &Node) -> Option<Value> {
-        let labels = current.metadata.labels.clone().unwrap_or_default();
-        let missing: BTreeMap<_, _> =
-            self.labels().into_iter().filter(|(key, value)| labels.get(key) != Some(value)).collect();
-        (!missing.is_empty()).then(|| json!({"metadata": {"labels": missing}}))
+    /// Adds to a wanted status what takes back that which was once told and is still there.
+    fn retire(&self, current: &Value, wanted: &mut Map<String, Value>) {
+        for field in ["capacity", "allocatable"] {
+            let there = |resource: &&String| current.get(field).is_some_and(|amounts| amounts.get(*resource).is_some());
+            let gone: Vec<&String> = self.retired_resources.iter().filter(there).collect();
+            if let Some(amounts) = wanted.get_mut(field).and_then(Value::as_object_mut) {
+                amounts.extend(gone.into_iter().map(|resource| (resource.clone(), Value::Null)));
+            }
+        }
+        let there = |kind: &&String| {
+            let conditions = current.get("conditions").and_then(Value::as_array);
+            conditions.into_iter().flatten().any(|condition| condition["type"] == ***kind)
+        };
+        let gone: Vec<Value> = self
+            .retired_conditions
+            .iter()
+            .filter(there)
+            .map(|kind| json!({"$patch": "delete", "type": kind}))
+            .collect();
+        if let Some(conditions) = wanted.get_mut("conditions").and_then(Value::as_array_mut) {
+            conditions.extend(gone);
+        }
+    }
+
+    /// The patch that restores labels and annotations of ours which are missing or differ, and the provider's ID where there
+    /// is none yet (it never changes); none: they are all there.
+    pub fn metadata_patch(&self, current: &Node) -> Option<Value> {
+        let missing = |ours: BTreeMap<String, String>, there: &Option<BTreeMap<String, String>>| -> BTreeMap<_, _> {
+            ours.into_iter().filter(|(key, value)| there.as_ref().and_then(|t| t.get(key)) != Some(value)).collect()
+        };
+        let labels = missing(self.labels(), &current.metadata.labels);
+        let annotations = missing(self.details.annotations.iter().cloned().collect(), &current.metadata.annotations);
+        let mut metadata = Map::new();
+        for (field, values) in [("labels", labels), ("annotations", annotations)] {
+            if !values.is_empty() {
+                metadata.insert(field.into(), json!(values));
+            }
+        }
+        let id = current.spec.as_ref().and_then(|spec| spec.provider_id.as_deref()).unwrap_or_default();
+        let provider_id = self.details.provider_id.as_ref().filter(|_| id.is_empty());
+        let mut patch = Map::new();
+        if !metadata.is_empty() {
+            patch.insert("metadata".into(), metadata.into());
+        }
+        if let Some(id) = provider_id {
+            patch.insert("spec".into(), json!({"providerID": id}));
+        }
+        (!patch.is_empty()).then(|| patch.into())
     }
 
     /// The patch that restores taints of ours which are missing; none: they are all there.
@@ -210,6 +264,11 @@ fn replaced(list: Value) -> Value {
     std::iter::once(marker).chain(list.as_array().cloned().unwrap_or_default()).collect()
 }
 
+/// Some condition is taken back.
+fn retires(conditions: &Value) -> bool {
+    conditions.as_array().into_iter().flatten().any(|condition| condition.get("$patch").is_some())
+}
+
 /// Some condition of ours is missing or says something else; times do not count.
 fn conditions_differ(before: &Value, wanted: &Value) -> bool {
     let before = without_heartbeats(before);
@@ -231,6 +290,10 @@ fn without_heartbeats(conditions: &Value) -> Vec<Value> {
 fn same_amounts(before: &Value, wanted: &Value) -> bool {
     let amount = |value: Option<&Value>| value.and_then(Value::as_str).and_then(|text| Quantity::parse(text).ok());
     wanted.as_object().into_iter().flatten().all(|(key, value)| {
+        // Taken back.
+        if value.is_null() {
+            return false;
+        }
         let (now, then) = (amount(Some(value)), amount(before.get(key)));
         now.is_some() && now == then
     })
@@ -246,16 +309,10 @@ fn contains(whole: &Value, part: &Value) -> bool {
 
 /// Whether a node may have this label: a valid value, and no key that NodeRestriction forbids.
 pub fn may_label(key: &str, value: &str) -> bool {
-    if !(value.is_empty() || super::taint::is_name(value, 63)) {
+    if !(value.is_empty() || taint::is_name(value, 63)) || !may_annotate(key) {
         return false;
     }
-    let (domain, name) = key.split_once('/').unwrap_or(("", key));
-    if !super::taint::is_name(name, 63) {
-        return false;
-    }
-    if domain.is_empty() {
-        return !key.starts_with('/');
-    }
+    let Some((domain, _)) = key.split_once('/') else { return true };
     let reserved = ["kubernetes.io", "k8s.io"]
         .iter()
         .any(|r| domain == *r || domain.strip_suffix(r).is_some_and(|d| d.ends_with('.')));
@@ -266,6 +323,11 @@ pub fn may_label(key: &str, value: &str) -> bool {
         ["topology.kubernetes.io/zone", "topology.kubernetes.io/region", "node.kubernetes.io/instance-type"]
             .contains(&key);
     !reserved || allowed_domain || allowed_key
+}
+
+/// Whether an annotation, or a resource, may have this name.
+pub fn may_annotate(key: &str) -> bool {
+    taint::check_key(key).is_ok()
 }
 
 /// Go's names for architectures, which Kubernetes uses.
@@ -351,9 +413,69 @@ mod tests {
     }
 
     #[test]
+    fn what_a_provider_takes_back_leaves_the_node() {
+        let mut told = facts();
+        let amount = |resource: &str| Amount { resource: resource.into(), capacity: "1".into(), allocatable: None };
+        told.capacity.push(amount("nvidia.com/gpu"));
+        let condition = |kind: &str| Condition {
+            kind: kind.into(),
+            status: Truth::True,
+            reason: "R".into(),
+            message: String::new(),
+        };
+        told.conditions.push(condition("QuotaExhausted"));
+        let node: Node = serde_json::from_value(told.node(at("2026-01-01T00:00:00Z"))).unwrap();
+        let now = at("2026-01-01T00:01:00Z");
+        let facts = Facts {
+            retired_resources: ["nvidia.com/gpu".to_string()].into(),
+            retired_conditions: ["QuotaExhausted".to_string()].into(),
+            ..facts()
+        };
+        let patch = facts.status_patch(&node, now, false).unwrap();
+        assert_eq!(patch["status"]["capacity"]["nvidia.com/gpu"], Value::Null);
+        assert!(patch["status"]["capacity"].as_object().unwrap().contains_key("nvidia.com/gpu"));
+        let gone = json!({"$patch": "delete", "type": "QuotaExhausted"});
+        assert!(patch["status"]["conditions"].as_array().unwrap().contains(&gone), "{patch}");
+        assert_eq!(facts.status_patch(&registered(), now, false), None, "it is not there any more");
+    }
+
+    #[test]
+    fn the_network_plugin_s_condition_is_its_own() {
+        let mut node = registered();
+        let network = node.status.as_mut().unwrap().conditions.as_mut().unwrap();
+        let network = network.iter_mut().find(|c| c.type_ == NETWORK).unwrap();
+        (network.status, network.reason) = ("True".into(), Some("NoRouteCreated".into()));
+        assert_eq!(facts().status_patch(&node, at("2026-01-01T00:01:00Z"), false), None);
+    }
+
+    #[test]
+    fn what_a_provider_says_late_still_reaches_the_node() {
+        let details = NodeDetails {
+            provider_id: Some("mock://n".into()),
+            annotations: vec![("example.com/a".into(), "b".into())],
+            ..NodeDetails::default()
+        };
+        let facts = Facts { details, ..facts() };
+        let patch = facts.metadata_patch(&registered()).unwrap();
+        assert_eq!(
+            patch,
+            json!({"metadata": {"annotations": {"example.com/a": "b"}}, "spec": {"providerID": "mock://n"}})
+        );
+        let node: Node = serde_json::from_value(facts.node(at("2026-01-01T00:00:00Z"))).unwrap();
+        assert_eq!(facts.metadata_patch(&node), None);
+    }
+
+    #[test]
     fn labels_that_the_api_server_forbids_are_told_apart() {
-        let forbidden =
-            [("kubernetes.io/role", "agent"), ("x.k8s.io/y", "1"), ("own", "no value!"), ("/x", "1"), ("", "1")];
+        let forbidden = [
+            ("kubernetes.io/role", "agent"),
+            ("x.k8s.io/y", "1"),
+            ("own", "no value!"),
+            ("/x", "1"),
+            ("", "1"),
+            ("A_b/x", "1"),
+            ("a//b", "1"),
+        ];
         let allowed = [
             ("topology.kubernetes.io/zone", "z"),
             ("own", "1"),

@@ -43,12 +43,12 @@ pub async fn watch(provider: Arc<dyn Provider>, events: Events, to: watch::Sende
             answer = tokio::time::timeout(PING_PERIOD, provider.ping()) => answer,
             () = shutdown.cancelled() => return,
         };
+        let reachable = matches!(answer, Ok(Ok(())));
         let (reason, message) = match answer {
             Ok(Ok(())) => (String::new(), String::new()),
             Ok(Err(error)) => (error.reason.to_string(), error.message),
             Err(_) => ("PingTimeout".into(), format!("the provider did not answer a ping within {PING_PERIOD:?}")),
         };
-        let reachable = reason.is_empty();
         let changed = to.send_if_modified(|reach| {
             let changed = reach.reachable != reachable || reach.reason != reason;
             if reach.reachable != reachable {

@@ -76,7 +76,8 @@ impl FromStr for Taint {
     }
 }
 
-fn check_key(key: &str) -> Result<(), String> {
+/// Whether a key is a qualified name, as labels, annotations, taints and resources have.
+pub(super) fn check_key(key: &str) -> Result<(), String> {
     let (prefix, name) = match key.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, key),

@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -43,7 +43,7 @@ pub(super) struct Request {
     /// For logs and messages, such as `create-pod`.
     pub(super) operation: &'static str,
     pub(super) class: Class,
-    /// none: a session.
+    /// Counts from the permit, so that a call that had to wait has its whole time; none: a session.
     pub(super) deadline: Option<Duration>,
     pub(super) cpu: Cpu,
     /// It changes something in the backend.
@@ -53,6 +53,8 @@ pub(super) struct Request {
     pub(super) call: Call,
     /// When nobody reads from it any more, the call should end.
     pub(super) reader: Option<LogSink>,
+    /// It is what the host stops with: it begins, and runs on, when all others are asked to end.
+    pub(super) last: bool,
 }
 
 /// How a call went, with what the guest said on stderr.
@@ -68,6 +70,8 @@ pub(super) struct Runner {
     permits: Permits,
     limits: Limits,
     calls: AtomicU64,
+    /// Calls that have a permit and have not ended.
+    running: AtomicUsize,
     shutdown: (Canceller, Call),
 }
 
@@ -93,6 +97,22 @@ impl Permits {
     }
 }
 
+/// One of the calls that run; also one whose caller drops it ends to be.
+struct Running<'a>(&'a AtomicUsize);
+
+impl<'a> Running<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// How the guest's part came to its end.
 enum End<R> {
     Returned(wasmtime::Result<R>),
@@ -109,7 +129,15 @@ impl Runner {
             session: Semaphore::new(limits.session_permits),
             changes: Semaphore::new(limits.changes_permits),
         };
-        Self { engine, services, permits, limits, calls: AtomicU64::new(0), shutdown: Call::new() }
+        Self {
+            engine,
+            services,
+            permits,
+            limits,
+            calls: AtomicU64::new(0),
+            running: AtomicUsize::new(0),
+            shutdown: Call::new(),
+        }
     }
 
     /// Runs `guest` on a fresh instance. It gets the instance's store and returns what the guest answered; an error of its
@@ -124,19 +152,19 @@ impl Runner {
     where
         F: AsyncFnOnce(&mut Store<State>, &Instance) -> wasmtime::Result<R>,
     {
-        let Request { operation, class, deadline, cpu, mutates, pod, call, reader } = request;
-        let mut wish = Wish {
-            caller: call,
-            host: self.shutdown.1.clone(),
-            deadline: deadline.map(|d| Instant::now() + d),
-            reader,
-        };
+        let Request { operation, class, deadline, cpu, mutates, pod, call, reader, last } = request;
+        let host = if last { Call::uncancelled() } else { self.shutdown.1.clone() };
+        let mut wish = Wish { caller: call, host, deadline: None, reader };
         let _permit = match self.permit(class, &mut wish).await {
             Ok(permit) => permit,
             Err(error) => return Ended { result: Err(error), stderr: String::new() },
         };
+        let _running = Running::new(&self.running);
+        wish.deadline = deadline.map(|limit| Instant::now() + limit);
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let output = Output::new(self.services.name(), number, pod.as_ref().map(|pod| pod.uid.clone()));
+        // Also when the caller drops this future: what a hanging guest said last tells why it hung.
+        let words = output.until_the_end();
         let (canceller, inner) = Call::new();
         let state = State::new(Arc::clone(&self.services), inner, wish.deadline, &output);
         let meter = Arc::new(Meter::default());
@@ -150,8 +178,7 @@ impl Runner {
             };
             self.drive(meter.measured(work), &canceller, &mut wish).await
         };
-        drop(store);
-        output.finish();
+        drop((store, words));
         let unknown = mutates && entered.load(Ordering::Relaxed);
         let result = match end {
             End::Returned(Ok(answer)) => Ok(answer),
@@ -168,15 +195,15 @@ impl Runner {
         Ended { result, stderr: output.tail() }
     }
 
+    pub(super) fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
     async fn permit(&self, class: Class, wish: &mut Wish) -> Result<SemaphorePermit<'_>, Error> {
-        let semaphore = self.permits.of(class);
-        if let Some(why) = self.shutdown.1.reason() {
-            return Err(never_began(why));
-        }
         tokio::select! {
             biased;
-            permit = semaphore.acquire() => permit.map_err(|_| never_began(Why::Shutdown)),
             why = wish.comes() => Err(never_began(why)),
+            permit = self.permits.of(class).acquire() => permit.map_err(|_| never_began(Why::Shutdown)),
         }
     }
 
@@ -201,9 +228,14 @@ impl Runner {
         }
     }
 
-    /// Refuses new calls, asks the running ones to end and waits until they have, at most for the grace and a little.
-    pub(super) async fn shutdown(&self) {
+    /// Refuses new calls and asks the running ones to end.
+    pub(super) fn begin_shutdown(&self) {
         self.shutdown.0.cancel(Why::Shutdown);
+    }
+
+    /// Waits until all calls have ended, at most for the grace and a little, and refuses every later one.
+    pub(super) async fn shutdown(&self) {
+        self.begin_shutdown();
         let Limits {
             create_permits,
             delete_permits,
@@ -271,14 +303,7 @@ impl Wish {
 }
 
 fn never_began(why: Why) -> Error {
-    match why {
-        Why::Deadline => Error::new(Code::Unavailable, "CallsExhausted", "too many calls of this kind run already"),
-        why => Error::new(
-            Code::Cancelled,
-            "CallCancelled",
-            format!("the call was cancelled before it began ({})", word(why)),
-        ),
-    }
+    Error::new(Code::Cancelled, "CallCancelled", format!("the call was cancelled before it began ({})", word(why)))
 }
 
 fn dropped(why: Why, operation: &str) -> Error {

@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use jiff::{SignedDuration, Timestamp};
+
+/// A file that is older than this when it is read is told from its next state by its stamp.
+const SETTLED: SignedDuration = SignedDuration::from_secs(1);
 
 /// Reads the file when it changed; a look costs one `stat`.
 pub(super) struct ConfigText {
@@ -44,7 +48,9 @@ impl ConfigText {
         let read = tokio::task::spawn_blocking(move || read(&path, limit)).await.map_err(|e| say(&e))?;
         let (stamp, text) = read.map_err(|e| say(&e))?;
         let text: Arc<str> = text.into();
-        self.last.store(Some(Arc::new((stamp, Arc::clone(&text)))));
+        // What was written a moment ago may be written again within the same tick of the file system's clock.
+        let age = Timestamp::now().duration_since(stamp.written());
+        self.last.store((age > SETTLED).then(|| Arc::new((stamp, Arc::clone(&text)))));
         Ok(Some(text))
     }
 }
@@ -53,15 +59,21 @@ impl ConfigText {
 fn read(file: &std::path::Path, limit: u64) -> std::io::Result<(Stamp, String)> {
     let mut opened = std::fs::File::open(file)?;
     let stamp = Stamp::of(&opened.metadata()?);
-    let mut text = String::new();
-    opened.by_ref().take(limit.saturating_add(1)).read_to_string(&mut text)?;
+    let mut text = Vec::new();
+    opened.by_ref().take(limit.saturating_add(1)).read_to_end(&mut text)?;
     if text.len() as u64 > limit {
         return Err(std::io::Error::other(format!("it has more than {limit} bytes")));
     }
+    let text = String::from_utf8(text).map_err(|error| std::io::Error::other(format!("it is not UTF-8: {error}")))?;
     Ok((stamp, text))
 }
 
 impl Stamp {
+    fn written(&self) -> Timestamp {
+        let (seconds, nanoseconds) = self.changed.max(self.modified);
+        Timestamp::new(seconds, i32::try_from(nanoseconds).unwrap_or_default()).unwrap_or(Timestamp::MAX)
+    }
+
     fn of(metadata: &std::fs::Metadata) -> Self {
         Self {
             device: metadata.dev(),

@@ -17,6 +17,11 @@ const REASON: usize = 128;
 /// Longest message, in bytes: it goes into pod statuses and events.
 const MESSAGE: usize = 1 << 10;
 
+/// Longest field, in bytes; one that is longer names nothing that people can find.
+const FIELD: usize = 256;
+/// Longest settle time: a backend that needs longer would keep pods that went for so long.
+const SETTLE: Duration = Duration::from_secs(3600);
+
 /// Milliseconds, as many as fit.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -136,9 +141,10 @@ impl From<types::Error> for Error {
         let proper =
             !reason.is_empty() && reason.len() <= REASON && reason.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if message.len() > MESSAGE {
-            message.truncate(message.floor_char_boundary(MESSAGE));
+            message.truncate(message.floor_char_boundary(MESSAGE - '…'.len_utf8()));
             message.push('…');
         }
+        let field = field.filter(|field| field.len() <= FIELD);
         Self {
             code: code.into(),
             reason: if proper { reason.into() } else { "ProviderError".into() },
@@ -160,7 +166,7 @@ impl From<&plugin::Identity> for Identity {
         Self {
             name: identity.name.clone(),
             version: identity.version.clone(),
-            settle: Duration::from_millis(identity.settle_ms),
+            settle: Duration::from_millis(identity.settle_ms).min(SETTLE),
         }
     }
 }

@@ -32,7 +32,7 @@ pub enum LoadError {
         error: std::io::Error,
     },
     /// Above the limit.
-    #[error("the plugin {} has more than {limit} bytes: build it in release mode and stripped, or raise the limit", file.display())]
+    #[error("the plugin {} has more than {limit} bytes: build it in release mode and stripped", file.display())]
     TooLarge {
         /// Which file.
         file: PathBuf,

@@ -97,6 +97,7 @@ fn request(operation: &'static str, limits: &super::Limits) -> Request {
         pod: None,
         call: Call::uncancelled(),
         reader: None,
+        last: false,
     }
 }
 

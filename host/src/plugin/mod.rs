@@ -83,6 +83,8 @@ pub struct Limits {
     pub deadline: Duration,
     /// `create-pod`.
     pub create_deadline: Duration,
+    /// Ping and what the node is.
+    pub node_deadline: Duration,
     /// Of `next_changes`, beyond the time that it may wait.
     pub changes_slack: Duration,
     /// `describe` and `configure`.
@@ -99,7 +101,7 @@ pub struct Limits {
     pub epoch_tick: Duration,
     /// Linear memory of one instance, in bytes.
     pub guest_memory: usize,
-    /// Strings and lists that one call may hand to the host, in bytes.
+    /// Strings and lists that one call of an import, or one answer, may hand to the host, in bytes.
     pub hostcall_fuel: usize,
     /// `create-pod` and `update-pod` at once.
     pub create_permits: usize,
@@ -128,6 +130,7 @@ impl Default for Limits {
         Self {
             deadline: defaults::DEADLINE,
             create_deadline: defaults::CREATE_DEADLINE,
+            node_deadline: defaults::NODE_DEADLINE,
             changes_slack: defaults::CHANGES_SLACK,
             load_deadline: defaults::LOAD_DEADLINE,
             cancel_grace: defaults::CANCEL_GRACE,
@@ -197,7 +200,17 @@ impl Plugin {
         Ok(Self { runner, current: ArcSwap::from_pointee(generation) })
     }
 
-    /// Ends the running calls, softly and then hard, and closes the store. Later calls are refused.
+    /// Calls that run now, sessions included.
+    pub fn running_calls(&self) -> usize {
+        self.runner.running()
+    }
+
+    /// Asks the running calls to end, and refuses later ones but [`Provider::stop`](crate::provider::Provider::stop).
+    pub fn begin_shutdown(&self) {
+        self.runner.begin_shutdown();
+    }
+
+    /// Ends what still runs and closes the store. Every later call is refused.
     pub async fn shutdown(&self) {
         self.runner.shutdown().await;
         if let Some(store) = self.runner.services.opened().cloned() {

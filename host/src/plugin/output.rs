@@ -55,8 +55,12 @@ impl Output {
         Stream { about: Arc::clone(&self.about), lines: Arc::clone(&self.stderr), name: "stderr" }
     }
 
-    /// Writes what has no newline yet. Belongs after the last word of the guest, however it ended.
-    pub(super) fn finish(&self) {
+    /// Writes what has no newline yet when it is dropped, which belongs after the last word of the guest, however it ended.
+    pub(super) fn until_the_end(&self) -> LastWord<'_> {
+        LastWord(self)
+    }
+
+    fn finish(&self) {
         for stream in [self.stdout(), self.stderr()] {
             let mut lines = stream.lines.lock().unwrap_or_else(PoisonError::into_inner);
             if !lines.line.is_empty() {
@@ -69,6 +73,15 @@ impl Output {
     pub(super) fn tail(&self) -> String {
         let lines = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
         lines.tail.iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
+    }
+}
+
+/// See [`Output::until_the_end`].
+pub(super) struct LastWord<'a>(&'a Output);
+
+impl Drop for LastWord<'_> {
+    fn drop(&mut self) {
+        self.0.finish();
     }
 }
 

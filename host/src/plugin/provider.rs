@@ -1,5 +1,6 @@
 //! [`Provider`] by calls into the component.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -56,32 +57,32 @@ impl Plugin {
             pod: pod.cloned(),
             call: Call::uncancelled(),
             reader: None,
+            last: false,
         }
     }
 
     /// A question about the node.
     fn question(&self, operation: &'static str) -> Request {
-        Request { class: Class::Node, ..self.look(operation, None) }
+        Request { class: Class::Node, deadline: Some(self.limits().node_deadline), ..self.look(operation, None) }
     }
 
-    /// Gathers pages. The last page has no next; one that names itself as the next would never end.
+    /// Gathers pages. The last page has no next; one that names a page that was there already would never end.
     async fn pages<T, P, F>(&self, mut page: F) -> Result<Vec<T>, Error>
     where
         F: FnMut(Option<String>) -> P,
         P: Future<Output = Result<(Vec<T>, Option<String>), Error>>,
     {
         let mut gathered = Vec::new();
+        let mut seen = HashSet::new();
         let mut after = None;
         for _ in 0..self.limits().pages {
-            let (items, next) = page(after.clone()).await?;
+            let (items, next) = page(after).await?;
             gathered.extend(items);
-            if next.is_none() {
-                return Ok(gathered);
-            }
-            if next == after {
+            let Some(next) = next else { return Ok(gathered) };
+            if !seen.insert(next.clone()) {
                 break;
             }
-            after = next;
+            after = Some(next);
         }
         // Half a list would look like the other half's end.
         Err(Error::new(Code::Internal, "PagesDoNotEnd", "the plugin's list does not come to an end"))
@@ -149,7 +150,7 @@ impl Provider for Plugin {
 
     async fn stop(&self) -> Result<(), Error> {
         let g = &*self.current.load_full();
-        let request = Request { mutates: true, ..self.look("stop", None) };
+        let request = Request { mutates: true, last: true, ..self.question("stop") };
         self.call(g, request, guest!(g.exports.node, call_stop())).await
     }
 

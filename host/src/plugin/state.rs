@@ -11,8 +11,10 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::egress::Egress;
+use super::engine::TABLE_ELEMENTS;
 use super::output::Output;
 use super::services::Services;
+use crate::defaults::call::HOST_OBJECTS;
 use crate::provider::Call;
 
 /// Which bound of its own a guest ran into. Both come back out of wasmtime by `downcast_ref`.
@@ -99,8 +101,10 @@ impl State {
             .allow_tcp(false)
             .allow_udp(false)
             .build();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HOST_OBJECTS);
         Self {
-            table: ResourceTable::new(),
+            table,
             egress: Egress::new(Arc::clone(&services)),
             memory: Memory { used: 0, limit: services.limits.guest_memory },
             services,
@@ -159,9 +163,9 @@ impl ResourceLimiter for Memory {
         Ok(true)
     }
 
-    fn table_growing(&mut self, _current: usize, _desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        // The pool bounds tables.
-        Ok(true)
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // The pool bounds tables too; without a pool this alone does.
+        Ok(desired <= TABLE_ELEMENTS)
     }
 }
 

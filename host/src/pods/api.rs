@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use kube::core::PartialObjectMeta;
-use kube::{Api, Client};
+use kube::{Client, Resource as _};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::apiserver::{innermost, timed};
@@ -40,33 +40,53 @@ impl PodWriter {
         Self { client }
     }
 
-    /// Patches the status; returns the new resource version. Only metadata comes back: the host knows what it wrote.
+    /// Patches the status; returns the new resource version.
     pub async fn patch_status(&self, id: &PodRef, patch: &Value) -> Result<Option<String>, Error> {
-        let path = format!("/api/v1/namespaces/{}/pods", id.namespace);
-        let request = kube::core::Request::new(path)
-            .patch_subresource("status", &id.name, &PatchParams::default(), &Patch::Strategic(patch))
-            .map_err(|error| Error::Transient(error.to_string()))?;
-        let (mut parts, body) = request.into_parts();
-        let accept = http::HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
-        parts.headers.insert(http::header::ACCEPT, accept);
-        let request = http::Request::from_parts(parts, body);
-        let written: PartialObjectMeta<Pod> = written(self.client.request(request)).await?;
-        Ok(written.metadata.resource_version)
+        let request = kube::core::Request::new(Pod::url_path(&(), Some(&id.namespace))).patch_subresource(
+            "status",
+            &id.name,
+            &PatchParams::default(),
+            &Patch::Strategic(patch),
+        );
+        self.write(request).await
     }
 
-    /// Deletes the pod at once, if it still has this UID. Absent is success.
+    /// Deletes the pod at once, if it still has this UID. [`Error::Absent`] is no proof that it has gone: for a node's identity
+    /// the API server looks into a cache first (NodeRestriction), which lags behind when it has just started.
     pub async fn delete(&self, id: &PodRef) -> Result<(), Error> {
         let params = DeleteParams {
             grace_period_seconds: Some(0),
             preconditions: Some(Preconditions { uid: Some(id.uid.clone()), ..Preconditions::default() }),
             ..DeleteParams::default()
         };
-        let api: Api<PartialObjectMeta<Pod>> = Api::namespaced(self.client.clone(), &id.namespace);
-        match written(api.delete(&id.name, &params)).await {
-            Ok(_) | Err(Error::Absent(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
+        let request = kube::core::Request::new(Pod::url_path(&(), Some(&id.namespace))).delete(&id.name, &params);
+        self.write(request).await.map(drop)
     }
+
+    /// Sends a write. Only metadata comes back, and only the version of it is read: the host knows what it wrote.
+    async fn write(
+        &self,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<Option<String>, Error> {
+        let mut request = request.map_err(|error| Error::Transient(error.to_string()))?;
+        let accept = http::HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+        request.headers_mut().insert(http::header::ACCEPT, accept);
+        let written: Written = written(self.client.request(request)).await?;
+        Ok(written.metadata.resource_version)
+    }
+}
+
+/// What is read of an answer.
+#[derive(Deserialize)]
+struct Written {
+    #[serde(default)]
+    metadata: Version,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    resource_version: Option<String>,
 }
 
 /// What a failed write means.

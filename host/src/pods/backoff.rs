@@ -8,7 +8,8 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 #[derive(Debug)]
 pub struct Backoff {
     builder: ExponentialBuilder,
-    pauses: ExponentialBackoff,
+    /// None until the first pause: most things work.
+    pauses: Option<ExponentialBackoff>,
     longest: Duration,
 }
 
@@ -21,17 +22,18 @@ impl Backoff {
             .with_factor(2.0)
             .with_jitter()
             .without_max_times();
-        Self { builder, pauses: builder.build(), longest }
+        Self { builder, pauses: None, longest }
     }
 
     /// The next pause.
     pub fn pause(&mut self) -> Duration {
-        self.pauses.next().unwrap_or(self.longest).min(self.longest)
+        let pauses = self.pauses.get_or_insert_with(|| self.builder.build());
+        pauses.next().unwrap_or(self.longest).min(self.longest)
     }
 
     /// What was tried has worked: start over.
     pub fn reset(&mut self) {
-        self.pauses = self.builder.build();
+        self.pauses = None;
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use crate::defaults::pods::{BACKOFF_FIRST, CHANGES_WAIT, POLL_PERIOD};
+use crate::defaults::pods::{BACKOFF_FIRST, CHANGES_FLOOR, CHANGES_WAIT, POLL_PERIOD};
 use crate::provider::{Batch, Call, Code, Error, ObservedPod, PodRef, Provider, Scope};
 
 /// An empty answer that comes faster is none.
@@ -82,13 +82,23 @@ impl Feed {
                 Next::Batch(batch) => {
                     cursor.clone_from(&batch.cursor);
                     let idle = batch.says_nothing() && began.elapsed() < IDLE_AT_LEAST;
-                    let pause = batch.again_after.min(CHANGES_WAIT);
+                    // Pages of a list follow each other at once.
+                    let floor = if batch.scope == Scope::Listing { Duration::ZERO } else { CHANGES_FLOOR };
+                    let mut pause = batch.again_after.clamp(floor, CHANGES_WAIT);
                     self.deliver(batch, &mut listing).await;
                     // A provider that says nothing, at once, again and again, would keep the processor busy.
-                    if !idle {
+                    if idle {
+                        pause = pause.max(backoff.pause());
+                    } else {
                         backoff.reset();
                     }
-                    tokio::time::sleep(if idle { pause.max(backoff.pause()) } else { pause }).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = self.relist.notified(), if cursor.is_some() => {
+                            cursor = None;
+                            listing.clear();
+                        }
+                    }
                 }
                 Next::Relist => {
                     cursor = None;

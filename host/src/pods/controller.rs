@@ -17,12 +17,13 @@ use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Shared;
+use super::backoff::Backoff;
 use super::changes::{Feed, Told, uids};
 use super::lifecycle::Workload;
-use super::object::PodObject;
+use super::object::{PodObject, Received};
 use super::task::{Inbox, Task};
 use crate::defaults::call::CANCEL_GRACE;
-use crate::defaults::pods::BACKOFF_FIRST;
+use crate::defaults::pods::{BACKOFF_FIRST, BACKOFF_LONGEST};
 use crate::provider::{ObservedPod, PodRef};
 
 /// How long calls in flight may take to end at shutdown: their grace, and a little for its handling.
@@ -57,7 +58,7 @@ pub(super) struct Controller {
 }
 
 impl Controller {
-    pub(super) fn new(shared: Arc<Shared>, relist: Arc<Notify>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
             handles: HashMap::new(),
@@ -65,14 +66,14 @@ impl Controller {
             unclaimed: HashMap::new(),
             listed: None,
             synced: false,
-            relist,
+            relist: Arc::default(),
             said: 0,
         }
     }
 
-    /// Runs until shutdown. Pods stay where they are (R37); calls in flight are asked to end, so that what they have made is
-    /// known rather than guessed at the next start.
-    pub(super) async fn run(mut self, pods: Api<PodObject>) {
+    /// Runs until shutdown. Pods stay where they are (R37); calls in flight are asked to end by the provider, and what they
+    /// answer is waited for, so that what they have made is known rather than guessed at the next start.
+    pub(super) async fn run(mut self, pods: Api<Received>) {
         let shutdown = self.shared.shutdown.clone();
         let (to, mut news) = mpsc::channel(NEWS);
         let feed = Feed::new(self.shared.provider.clone(), to, self.relist.clone(), self.shared.node_changed.clone());
@@ -110,23 +111,30 @@ impl Controller {
         }
     }
 
-    fn watched(&mut self, event: watcher::Event<PodObject>) {
+    fn watched(&mut self, event: watcher::Event<Received>) {
         match event {
             watcher::Event::Init => self.listed = Some(HashSet::new()),
             watcher::Event::InitApply(pod) => {
                 if let Some(listed) = &mut self.listed {
                     listed.insert(pod.uid().to_string());
                 }
-                self.applied(pod);
+                self.applied(&pod);
             }
             watcher::Event::InitDone => self.list_complete(),
-            watcher::Event::Apply(pod) => self.applied(pod),
+            watcher::Event::Apply(pod) => self.applied(&pod),
             watcher::Event::Delete(pod) => self.forget(pod.uid()),
         }
     }
 
-    fn applied(&mut self, pod: PodObject) {
-        let pod = Arc::new(pod);
+    fn applied(&mut self, received: &Received) {
+        let before = self.handles.get(received.uid()).and_then(|handle| handle.object.as_deref());
+        let pod = match PodObject::decode(received, before) {
+            Ok(pod) => Arc::new(pod),
+            // Of no use to try again; the others are not kept waiting.
+            Err(error) => {
+                return tracing::error!(pod = %received.id(), uid = received.uid(), %error, "not a core/v1 Pod");
+            }
+        };
         if let Some(namesake) = self.shared.index.put(pod.clone()) {
             // Its deletion was compressed away (R1).
             self.forget(namesake.uid());
@@ -137,38 +145,36 @@ impl Controller {
             handle.inbox.send_modify(|inbox| inbox.object = Some(pod));
             return;
         }
-        let claimed = self.unclaimed.remove(&uid);
-        self.start(pod.id(), Some(pod), claimed);
-    }
-
-    /// Starts the task of a pod. A workload that is there already is adopted; one that was there and is not any more is looked
-    /// for, and never made anew (R15).
-    fn start(&mut self, id: PodRef, object: Option<Arc<PodObject>>, workload: Option<ObservedPod>) {
-        let observed = workload.map(Arc::new);
-        let has_run = |object: &Arc<PodObject>| object.has_run() && !object.is_terminal();
-        let known = match &observed {
+        // A workload that is there already is adopted; one that was there and is not any more is looked for, and never made
+        // anew (R15).
+        let observed = self.unclaimed.remove(&uid);
+        let workload = match &observed {
             Some(observed) => Workload::Present { revision: observed.revision.clone() },
-            None if object.as_ref().is_some_and(has_run) => Workload::Unclear { made: true },
+            None if pod.has_run() && !pod.is_terminal() => Workload::Unclear { made: true },
             None => Workload::None,
         };
+        self.start(pod.id(), Some(pod), workload, observed);
+    }
+
+    /// Starts the task of a pod.
+    fn start(&mut self, id: PodRef, object: Option<Arc<PodObject>>, workload: Workload, observed: Option<ObservedPod>) {
+        let observed = observed.map(Arc::new);
         let status = observed.clone().map(|observed| (self.next_number(), observed));
         let (inbox, receiver) =
             watch::channel(Inbox { object: object.clone(), forgotten: object.is_none(), status, look: 0 });
         let shared = self.shared.clone();
         let task_id = id.clone();
         self.tasks.spawn(async move {
-            let mut known = known;
-            loop {
-                let task = Task::new(shared.clone(), task_id.clone(), receiver.clone(), known);
-                if AssertUnwindSafe(task.run()).catch_unwind().await.is_ok() {
-                    return task_id.uid;
-                }
+            let mut backoff = Backoff::new(BACKOFF_FIRST, BACKOFF_LONGEST);
+            let mut task = Task::new(shared.clone(), task_id.clone(), receiver.clone(), workload);
+            while AssertUnwindSafe(task.run()).catch_unwind().await.is_err() {
                 // A task that panics is a bug of ours, not the pod's end: it starts over and looks before it acts.
                 tracing::error!(pod = %task_id, uid = %task_id.uid, "the pod's task panicked and starts over");
                 let made = receiver.borrow().object.as_ref().is_some_and(|object| object.has_run());
-                known = Workload::Unclear { made };
-                tokio::time::sleep(BACKOFF_FIRST).await;
+                tokio::time::sleep(backoff.pause()).await;
+                task = Task::again(shared.clone(), task_id.clone(), receiver.clone(), made);
             }
+            task_id.uid
         });
         self.handles.insert(id.uid.clone(), Handle { id, object, observed, inbox });
     }
@@ -207,12 +213,17 @@ impl Controller {
     }
 
     /// A workload of this node without a pod. Its namespace may be none of ours (R24); then it is left alone.
-    fn remove_dangling(&mut self, workload: ObservedPod) {
-        if self.shared.namespace.as_ref().is_some_and(|namespace| *namespace != workload.id.namespace) {
+    fn remove_dangling(&mut self, observed: ObservedPod) {
+        let there = Workload::Present { revision: observed.revision.clone() };
+        self.start_dangling(observed.id.clone(), there, Some(observed));
+    }
+
+    fn start_dangling(&mut self, id: PodRef, workload: Workload, observed: Option<ObservedPod>) {
+        if self.shared.namespace.as_ref().is_some_and(|namespace| *namespace != id.namespace) {
             return;
         }
-        tracing::info!(pod = %workload.id, uid = %workload.id.uid, "removing a workload whose pod does not exist");
-        self.start(workload.id.clone(), None, Some(workload));
+        tracing::info!(pod = %id, uid = %id.uid, "a workload whose pod does not exist");
+        self.start(id, None, workload, observed);
     }
 
     fn told(&mut self, told: Told) {
@@ -221,6 +232,7 @@ impl Controller {
             Told::Touched(ids) => ids.iter().for_each(|id| self.look(&id.uid)),
             Told::Listed(pods) => {
                 let there = uids(&pods);
+                self.unclaimed.retain(|uid, _| there.contains(uid.as_str()));
                 let absent: Vec<String> =
                     self.handles.keys().filter(|uid| !there.contains(uid.as_str())).cloned().collect();
                 for uid in absent {
@@ -248,11 +260,12 @@ impl Controller {
                 handle.observed = Some(observed.clone());
                 handle.inbox.send_modify(|inbox| inbox.status = Some((number, observed)));
             }
-            // Before the API server's list is complete it may belong to a pod that comes yet (R3); later to one that went.
+            // Before the API server's list is complete it may belong to a pod that comes yet (R3).
             None if !self.synced => {
                 self.unclaimed.insert(pod.id.uid.clone(), pod);
             }
-            None => {}
+            // Later it is a last word of one that went, or one that a backend shows late: looked at before it is removed.
+            None => self.start_dangling(pod.id, Workload::Unclear { made: true }, None),
         }
     }
 

@@ -25,6 +25,10 @@ const SERIES: Duration = Duration::from_secs(6 * 60);
 const REMEMBERED: u64 = 4096;
 /// One write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What fits of a pod's name into an event's, beside the time: 253 characters in all.
+const LONGEST_PREFIX: usize = 200;
+/// What the API takes of an instance's name.
+const LONGEST_INSTANCE: usize = 128;
 /// What the API takes of a text, in bytes.
 const LONGEST_NOTE: usize = 1024;
 
@@ -50,7 +54,7 @@ impl Events {
         let (queue, mut waiting) = mpsc::channel::<(Told, ObjectReference)>(QUEUE);
         let mut writer = Writer {
             client,
-            instance: node_name.to_string(),
+            instance: node_name.get(..node_name.floor_char_boundary(LONGEST_INSTANCE)).unwrap_or(node_name).to_string(),
             series: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_idle(SERIES).build(),
         };
         tokio::spawn(async move {
@@ -117,11 +121,19 @@ impl Writer {
         if let Some((name, count)) = self.series.get(&told) {
             let count = count.saturating_add(1);
             let patch = json!({"series": {"count": count, "lastObservedTime": now}});
-            timed(WRITE_TIMEOUT, events.patch(&name, &PatchParams::default(), &Patch::Merge(&patch))).await?;
-            self.series.insert(told, (name, count));
-            return Ok(());
+            match timed(WRITE_TIMEOUT, events.patch(&name, &PatchParams::default(), &Patch::Merge(&patch))).await {
+                Ok(_) => {
+                    self.series.insert(told, (name, count));
+                    return Ok(());
+                }
+                // Its time was over in the API server: a new one begins.
+                Err(kube::Error::Api(status)) if status.code == 404 => self.series.invalidate(&told),
+                Err(error) => return Err(error),
+            }
         }
-        let name = format!("{}.{:x}", object.name.as_deref().unwrap_or("event"), now.0.as_nanosecond());
+        let of = object.name.as_deref().unwrap_or("event");
+        let of = of.get(..of.floor_char_boundary(LONGEST_PREFIX)).unwrap_or(of).trim_end_matches(['-', '.']);
+        let name = format!("{of}.{:x}", now.0.as_nanosecond());
         let event = Event {
             metadata: kube::core::ObjectMeta {
                 name: Some(name.clone()),

@@ -10,7 +10,8 @@
 //!  Gone      fail: NotFound         idle                  release                      done
 //! ```
 //!
-//! A pod that shall run and has been active for longer than its deadline expires first, whatever its workload is (R20).
+//! A pod that shall run and has been active for longer than its deadline is first ended and then said to have failed, so
+//! that the ends of its containers are known, and that nobody starts its successor beside it (R20).
 
 use std::time::Duration;
 
@@ -65,7 +66,7 @@ pub struct Facts<'a> {
     pub ended: bool,
     /// Some container is known not to have ended.
     pub running: bool,
-    /// Its activeDeadlineSeconds are over.
+    /// Its activeDeadlineSeconds are over, and nothing else has made it fail.
     pub expired: bool,
     /// The pod was deleted in the API, and only finalizers keep it.
     pub released: bool,
@@ -102,7 +103,9 @@ pub enum Step {
 pub fn next(facts: &Facts<'_>) -> Step {
     use Workload::{Gone, None, Present, Stopping, Unclear};
     match (facts.wanted, facts.workload) {
-        (Wanted::Run, _) if facts.expired => Step::Expire,
+        (Wanted::Run, Present { .. }) if facts.expired && !facts.ended => Step::Remove,
+        (Wanted::Run, Stopping) if facts.expired && !facts.ended => Step::AwaitEnd,
+        (Wanted::Run, None | Present { .. } | Stopping | Gone) if facts.expired => Step::Expire,
         (Wanted::Run, None) if facts.reachable => Step::Create,
         (Wanted::Run, None) => Step::Idle,
         (Wanted::Run, Unclear { .. }) => Step::Look,
@@ -245,10 +248,18 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_past_its_deadline_expires_and_its_workload_is_ended() {
+    fn a_pod_past_its_deadline_is_ended_before_it_is_said_to_have_failed() {
         let present = Workload::Present { revision: Some("2".into()) };
-        assert_eq!(next(&Facts { expired: true, ..facts(Wanted::Run, &present) }), Step::Expire);
-        assert_eq!(next(&Facts { expired: true, ..facts(Wanted::Run, &Workload::None) }), Step::Expire);
+        let unclear = Workload::Unclear { made: true };
+        let at = |workload: &Workload, ended| next(&Facts { expired: true, ended, ..facts(Wanted::Run, workload) });
+        assert_eq!(at(&Workload::None, false), Step::Expire);
+        assert_eq!(at(&unclear, false), Step::Look);
+        assert_eq!(at(&present, false), Step::Remove);
+        assert_eq!(at(&Workload::Stopping, false), Step::AwaitEnd);
+        for workload in [&present, &Workload::Stopping, &Workload::Gone] {
+            assert_eq!(at(workload, true), Step::Expire);
+        }
+        assert_eq!(at(&Workload::Gone, false), Step::Expire);
         assert_eq!(next(&Facts { running: true, ..facts(Wanted::Ended, &present) }), Step::Remove);
         assert_eq!(
             next(&Facts { ended: true, ..facts(Wanted::Ended, &present) }),

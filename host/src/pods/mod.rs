@@ -80,7 +80,7 @@ struct Shared {
 /// The pods of a node, ready to run.
 pub struct Pods {
     shared: Arc<Shared>,
-    api: Api<object::PodObject>,
+    api: Api<object::Received>,
 }
 
 impl Config {
@@ -130,6 +130,6 @@ impl Pods {
 
     /// Runs the pods until shutdown; they stay in the provider then (R37).
     pub async fn run(self) {
-        Controller::new(self.shared, Arc::default()).run(self.api).await;
+        Controller::new(self.shared).run(self.api).await;
     }
 }

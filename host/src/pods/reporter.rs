@@ -1,6 +1,6 @@
 //! Brings one pod's status into the API server: writes what differs, waits after a failure, never repeats what was refused.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::PodStatus;
 use serde_json::Value;
@@ -19,6 +19,10 @@ pub struct Reporter {
     id: PodRef,
     writer: PodWriter,
     events: Events,
+    state: Mutex<State>,
+}
+
+struct State {
     retry: Backoff,
     /// Nothing is written before this time.
     not_before: Option<Instant>,
@@ -30,43 +34,56 @@ impl Reporter {
     /// A reporter that has written nothing yet.
     pub fn new(id: PodRef, writer: PodWriter, events: Events) -> Self {
         let retry = Backoff::new(BACKOFF_FIRST, BACKOFF_LONGEST);
-        Self { id, writer, events, retry, not_before: None, refused: None }
+        Self { id, writer, events, state: Mutex::new(State { retry, not_before: None, refused: None }) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When it should be called again, if a write has failed.
     pub fn again(&self) -> Option<Instant> {
-        self.not_before
+        self.state().not_before
+    }
+
+    /// What failed to be written is not wanted any more.
+    pub fn give_up(&self) {
+        self.state().not_before = None;
     }
 
     /// Writes what differs between the object and the wanted status. Returns the object as it is then, if it was written.
-    pub async fn report(&mut self, object: &PodObject, wanted: PodStatus) -> Option<Arc<PodObject>> {
-        if self.not_before.is_some_and(|until| until > Instant::now()) {
-            return None;
-        }
-        self.not_before = None;
-        let patch = status::patch(object, &wanted)?;
-        if self.refused.as_ref().is_some_and(|refused| *refused == without_times(&patch)) {
-            return None;
-        }
+    pub async fn report(&self, object: &PodObject, wanted: PodStatus) -> Option<Arc<PodObject>> {
+        let patch = {
+            let mut state = self.state();
+            if state.not_before.is_some_and(|until| until > Instant::now()) {
+                return None;
+            }
+            state.not_before = None;
+            let patch = status::patch(object, &wanted)?;
+            if state.refused.as_ref().is_some_and(|refused| *refused == without_times(&patch)) {
+                return None;
+            }
+            patch
+        };
         tracing::trace!(pod = %self.id, uid = %self.id.uid, %patch, "status");
-        match self.writer.patch_status(&self.id, &patch).await {
+        // In a box: a task that has nothing to write, which most have most of the time, does not carry room for it.
+        let written = Box::pin(self.writer.patch_status(&self.id, &patch)).await;
+        let mut state = self.state();
+        match written {
             Ok(version) => {
-                self.refused = None;
-                self.retry.reset();
-                let mut written = object.clone();
-                written.pod.status = Some(status::applied(object, wanted));
-                written.pod.metadata.resource_version = version.or(written.pod.metadata.resource_version);
-                Some(Arc::new(written))
+                state.refused = None;
+                state.retry.reset();
+                Some(Arc::new(object.written(status::applied(object, wanted), version)))
             }
             Err(Error::Invalid(message)) => {
                 tracing::error!(pod = %self.id, uid = %self.id.uid, %message, "the API server refuses the pod's status");
                 self.events.pod_warning(&self.id, "StatusRefused", message);
-                self.refused = Some(without_times(&patch));
+                state.refused = Some(without_times(&patch));
                 None
             }
             Err(error) => {
                 tracing::debug!(pod = %self.id, uid = %self.id.uid, %error, "status not written");
-                self.not_before = Some(Instant::now() + self.retry.pause());
+                state.not_before = Some(Instant::now() + state.retry.pause());
                 None
             }
         }

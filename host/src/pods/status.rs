@@ -12,10 +12,13 @@ use k8s_openapi::api::core::v1::{
     PodIP, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::object::{PodObject, is_terminal};
 
+/// The condition of whoever bound the pod to this node.
+const SCHEDULED: &str = "PodScheduled";
 /// Exit code of a container whose end nobody saw (kubelet: 128 + SIGKILL).
 const EXIT_UNKNOWN: i32 = 137;
 
@@ -31,14 +34,20 @@ pub struct Context<'a> {
 
 /// The status that follows from what the provider said.
 pub fn from_provider(context: &Context<'_>, said: &PodStatus) -> PodStatus {
-    let spec = context.pod.spec();
-    let current = context.pod.status();
+    let current = &context.pod.status;
     let mut status = said.clone();
     status.phase = said.phase.clone().or_else(|| current.phase.clone()).or_else(|| Some("Pending".into()));
+    keep_ends(context.pod, &mut status);
+    complete(context, status)
+}
+
+/// Puts the containers into the spec's order, keeps those that the provider does not tell, and what is final of the others.
+fn keep_ends(pod: &PodObject, status: &mut PodStatus) {
+    let (spec, current) = (&pod.spec, &pod.status);
     let keep = |wanted: &mut Option<Vec<ContainerStatus>>, current: &Option<Vec<ContainerStatus>>, order: &[&str]| {
         let list = wanted.take().or_else(|| current.clone()).unwrap_or_default();
-        *wanted = Some(in_order(clamped(list, current.as_deref().unwrap_or_default()), order))
-            .filter(|list| !list.is_empty());
+        let clamped = clamped(pod, list, current.as_deref().unwrap_or_default());
+        *wanted = Some(in_order(clamped, order)).filter(|list| !list.is_empty());
     };
     keep(&mut status.container_statuses, &current.container_statuses, &names(&spec.containers));
     keep(
@@ -48,7 +57,6 @@ pub fn from_provider(context: &Context<'_>, said: &PodStatus) -> PodStatus {
     );
     let ephemeral: Vec<&str> = spec.ephemeral_containers.iter().flatten().map(|c| c.name.as_str()).collect();
     keep(&mut status.ephemeral_container_statuses, &current.ephemeral_container_statuses, &ephemeral);
-    complete(context, status)
 }
 
 /// The first status, before the provider has said anything (R19).
@@ -58,7 +66,7 @@ pub fn first(context: &Context<'_>) -> PodStatus {
 
 /// A pod whose containers wait for something: not resolved yet, or refused for now.
 pub fn waiting(context: &Context<'_>, reason: &str, message: Option<&str>) -> PodStatus {
-    let spec = context.pod.spec();
+    let spec = &context.pod.spec;
     let wait = |container: &Container, reason: &str, message: Option<&str>| ContainerStatus {
         name: container.name.clone(),
         image: container.image.clone().unwrap_or_default(),
@@ -82,9 +90,11 @@ pub fn waiting(context: &Context<'_>, reason: &str, message: Option<&str>) -> Po
     complete(context, status)
 }
 
-/// A pod that has failed for good: refused (R21) or lost (R15). Containers that ran have an end that nobody saw.
-pub fn failed(context: &Context<'_>, reason: &str, message: &str) -> PodStatus {
-    let current = context.pod.status();
+/// A pod that has failed for good: refused (R21), lost (R15), or past its deadline (R20). Of containers the last that the
+/// provider said counts; those that ran even then have an end that nobody saw.
+pub fn failed(context: &Context<'_>, said: Option<&PodStatus>, reason: &str, message: &str) -> PodStatus {
+    let mut last = said.unwrap_or(&context.pod.status).clone();
+    keep_ends(context.pod, &mut last);
     let ended = |list: &Option<Vec<ContainerStatus>>| {
         list.as_ref().map(|list| list.iter().map(|status| end_unseen(status, context.now)).collect::<Vec<_>>())
     };
@@ -92,9 +102,9 @@ pub fn failed(context: &Context<'_>, reason: &str, message: &str) -> PodStatus {
         phase: Some("Failed".into()),
         reason: Some(reason.into()),
         message: Some(message.into()),
-        container_statuses: ended(&current.container_statuses),
-        init_container_statuses: ended(&current.init_container_statuses),
-        ephemeral_container_statuses: ended(&current.ephemeral_container_statuses),
+        container_statuses: ended(&last.container_statuses),
+        init_container_statuses: ended(&last.init_container_statuses),
+        ephemeral_container_statuses: ended(&last.ephemeral_container_statuses),
         ..PodStatus::default()
     };
     complete(context, status)
@@ -124,7 +134,7 @@ fn end_unseen(status: &ContainerStatus, now: Timestamp) -> ContainerStatus {
 
 /// Adds what does not depend on the provider.
 fn complete(context: &Context<'_>, mut status: PodStatus) -> PodStatus {
-    let current = context.pod.status();
+    let current = &context.pod.status;
     status.start_time = current.start_time.clone().or(status.start_time).or(Some(Time(context.now)));
     status.host_ip = status.host_ip.filter(|ip| !ip.is_empty()).or_else(|| Some(context.host_ip.to_string()));
     status.host_ips = status.host_ips.or_else(|| status.host_ip.clone().map(|ip| vec![HostIP { ip }]));
@@ -135,25 +145,31 @@ fn complete(context: &Context<'_>, mut status: PodStatus) -> PodStatus {
     status.observed_generation = observed_generation(context, current.observed_generation);
     status.conditions = Some(conditions(context, &status));
     truncate_times(&mut status);
+    normalize(&mut status);
     status
 }
 
 /// The generation that a status speaks of. Asking for a pod's end raises its generation too; that is answered by its end, and
 /// not by one write more a pod.
 fn observed_generation(context: &Context<'_>, before: Option<i64>) -> Option<i64> {
-    before.filter(|_| context.pod.is_deleting()).or(context.pod.pod.metadata.generation)
+    before.filter(|_| context.pod.is_deleting()).or(context.pod.metadata.generation)
 }
 
 /// Our condition types, computed where the provider does not tell them, with honest transition times.
 fn conditions(context: &Context<'_>, status: &PodStatus) -> Vec<PodCondition> {
-    let current = context.pod.status();
+    let current = context.pod.status.conditions.as_deref().unwrap_or_default();
+    let gates = context.pod.spec.readiness_gates.as_deref().unwrap_or_default();
     let mut wanted: BTreeMap<String, PodCondition> =
         computed(context.pod, status).into_iter().map(|c| (c.type_.clone(), c)).collect();
     for told in status.conditions.iter().flatten() {
-        // The scheduler's condition is not ours to write.
-        if told.type_ != "PodScheduled" {
+        // The scheduler's condition is not ours to write, nor are those that readiness gates wait for.
+        if told.type_ != SCHEDULED && !gates.iter().any(|gate| gate.condition_type == told.type_) {
             wanted.insert(told.type_.clone(), told.clone());
         }
+    }
+    // Whoever bound the pod without a scheduler did not write it.
+    if !current.iter().any(|condition| condition.type_ == SCHEDULED) {
+        wanted.insert(SCHEDULED.into(), condition(SCHEDULED, true, None));
     }
     if let Some(closed) = closed_gate(context.pod)
         && let Some(ready) = wanted.get_mut("Ready").filter(|c| c.status == "True")
@@ -164,10 +180,10 @@ fn conditions(context: &Context<'_>, status: &PodStatus) -> Vec<PodCondition> {
     }
     let mut conditions: Vec<PodCondition> = wanted.into_values().collect();
     for condition in &mut conditions {
-        let before = current.conditions.iter().flatten().find(|c| c.type_ == condition.type_);
+        let before = current.iter().find(|c| c.type_ == condition.type_);
         condition.last_transition_time = match before {
             Some(before) if before.status == condition.status => before.last_transition_time.clone(),
-            _ => Some(Time(context.now)),
+            _ => condition.last_transition_time.take().or(Some(Time(context.now))),
         };
         condition.last_probe_time = None;
         condition.observed_generation =
@@ -178,7 +194,7 @@ fn conditions(context: &Context<'_>, status: &PodStatus) -> Vec<PodCondition> {
 
 /// Why a readiness gate keeps the pod unready; none: none does.
 fn closed_gate(pod: &PodObject) -> Option<String> {
-    let (spec, status) = (pod.spec(), pod.status());
+    let (spec, status) = (&pod.spec, &pod.status);
     spec.readiness_gates.iter().flatten().find_map(|gate| {
         let condition = status.conditions.iter().flatten().find(|c| c.type_ == gate.condition_type);
         match condition {
@@ -194,60 +210,113 @@ fn closed_gate(pod: &PodObject) -> Option<String> {
     })
 }
 
-/// The kubelet's own rules for its four conditions.
+/// The kubelet's own rules for its four conditions (pkg/kubelet/status/generate.go).
 fn computed(pod: &PodObject, status: &PodStatus) -> Vec<PodCondition> {
-    let spec = pod.spec();
     let phase = status.phase.as_deref();
-    let statuses = status.container_statuses.as_deref().unwrap_or_default();
-    let init = status.init_container_statuses.as_deref().unwrap_or_default();
-    let started = statuses
-        .iter()
-        .chain(init)
-        .any(|c| c.state.as_ref().is_some_and(|s| s.running.is_some() || s.terminated.is_some()));
-    let condition = |kind: &str, holds: bool, why: Option<(&str, String)>| PodCondition {
-        type_: kind.into(),
-        status: if holds { "True" } else { "False" }.into(),
-        reason: why.as_ref().map(|(reason, _)| (*reason).to_string()),
-        message: why.map(|(_, message)| message).filter(|message| !message.is_empty()),
-        ..PodCondition::default()
-    };
-    let named = |containers: &[Container], lacks: &dyn Fn(&Container) -> bool| -> Vec<String> {
-        containers.iter().filter(|container| lacks(container)).map(|container| container.name.clone()).collect()
-    };
-    let init_specs = spec.init_containers.as_deref().unwrap_or_default();
-    let unfinished = named(init_specs, &|container| !is_initialized(container, init));
-    let unready = named(&spec.containers, &|container| !statuses.iter().any(|s| s.name == container.name && s.ready));
-    let completed = || Some(("PodCompleted", String::new()));
-    let initialized = match phase {
-        Some("Succeeded") => condition("Initialized", true, completed()),
-        _ => {
-            condition("Initialized", unfinished.is_empty(), list("ContainersNotInitialized", "incomplete", &unfinished))
-        }
-    };
-    let ready = match phase {
-        Some("Succeeded") => completed(),
-        Some("Failed") => Some(("PodFailed", String::new())),
-        _ => list("ContainersNotReady", "unready", &unready),
-    };
+    let ready = readiness(pod, status);
     vec![
-        condition("PodReadyToStartContainers", started && !is_terminal(phase), None),
-        initialized,
+        condition("PodReadyToStartContainers", has_sandbox(status) && !is_terminal(phase), None),
+        initialized(pod, status),
         condition("ContainersReady", ready.is_none(), ready.clone()),
         condition("Ready", ready.is_none(), ready),
     ]
 }
 
-/// Why a condition does not hold: the containers that keep it from holding, in the kubelet's words; none: there are none.
-fn list(reason: &'static str, what: &str, names: &[String]) -> Option<(&'static str, String)> {
-    (!names.is_empty()).then(|| (reason, format!("containers with {what} status: [{}]", names.join(" "))))
+/// A reason and its message.
+type Because = (&'static str, String);
+
+fn condition(kind: &str, holds: bool, why: Option<Because>) -> PodCondition {
+    PodCondition {
+        type_: kind.into(),
+        status: if holds { "True" } else { "False" }.into(),
+        reason: why.as_ref().map(|(reason, _)| (*reason).to_string()),
+        message: why.map(|(_, message)| message).filter(|message| !message.is_empty()),
+        ..PodCondition::default()
+    }
+}
+
+/// Some container has started once, so that there is something for others to start in.
+fn has_sandbox(status: &PodStatus) -> bool {
+    let lists = [&status.container_statuses, &status.init_container_statuses];
+    lists.into_iter().flatten().flatten().any(|container| {
+        let begun = |state: &Option<ContainerState>| {
+            state.as_ref().is_some_and(|s| s.running.is_some() || s.terminated.is_some())
+        };
+        begun(&container.state) || begun(&container.last_state) || container.restart_count > 0
+    })
+}
+
+fn initialized(pod: &PodObject, status: &PodStatus) -> PodCondition {
+    let kind = "Initialized";
+    let told = status.init_container_statuses.as_deref().unwrap_or_default();
+    let (unknown, incomplete) =
+        lacking(pod.spec.init_containers.iter().flatten(), told, |container, status| is_initialized(container, status));
+    if status.phase.as_deref() == Some("Succeeded") && unknown.is_empty() {
+        return condition(kind, true, Some(("PodCompleted", String::new())));
+    }
+    // An ordinary container that has started is proof enough, whatever a sidecar does later.
+    let started = status.container_statuses.iter().flatten().any(|container| {
+        let begun = container.state.as_ref().is_some_and(|s| s.running.is_some() || s.terminated.is_some());
+        begun || container.restart_count > 0 || container.started == Some(true)
+    });
+    let why = listed("ContainersNotInitialized", &unknown, ("incomplete", &incomplete)).filter(|_| !started);
+    condition(kind, why.is_none(), why)
+}
+
+/// Why the containers are not ready; none: they are.
+fn readiness(pod: &PodObject, status: &PodStatus) -> Option<Because> {
+    let told: Vec<ContainerStatus> = [&status.init_container_statuses, &status.container_statuses]
+        .into_iter()
+        .flatten()
+        .flatten()
+        .cloned()
+        .collect();
+    let sidecars = pod.spec.init_containers.iter().flatten().filter(|container| is_sidecar(container));
+    let (unknown, unready) = lacking(sidecars.chain(&pod.spec.containers), &told, |_, status| status.ready);
+    match status.phase.as_deref() {
+        Some("Succeeded") => Some(("PodCompleted", String::new())),
+        Some("Failed") => Some(("PodFailed", String::new())),
+        _ => listed("ContainersNotReady", &unknown, ("unready", &unready)),
+    }
+}
+
+/// Names of the containers that nothing is known of, and of those that lack something.
+fn lacking<'a>(
+    containers: impl Iterator<Item = &'a Container>,
+    told: &[ContainerStatus],
+    holds: impl Fn(&Container, &ContainerStatus) -> bool,
+) -> (Vec<&'a str>, Vec<&'a str>) {
+    let (mut unknown, mut lacking) = (Vec::new(), Vec::new());
+    for container in containers {
+        match told.iter().find(|status| status.name == container.name) {
+            None => unknown.push(container.name.as_str()),
+            Some(status) if !holds(container, status) => lacking.push(container.name.as_str()),
+            Some(_) => {}
+        }
+    }
+    (unknown, lacking)
+}
+
+/// Why a condition does not hold, in the kubelet's words; none: it holds.
+fn listed(reason: &'static str, unknown: &[&str], (what, lacking): (&str, &[&str])) -> Option<Because> {
+    let part = |what: &str, names: &[&str]| {
+        (!names.is_empty()).then(|| format!("containers with {what} status: [{}]", names.join(" ")))
+    };
+    let parts: Vec<String> = [part("unknown", unknown), part(what, lacking)].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| (reason, parts.join(", ")))
 }
 
 /// An init container has ended well, or is a sidecar that has started.
-fn is_initialized(container: &Container, statuses: &[ContainerStatus]) -> bool {
-    let Some(status) = statuses.iter().find(|status| status.name == container.name) else { return false };
-    let ended_well = status.state.as_ref().and_then(|s| s.terminated.as_ref()).is_some_and(|t| t.exit_code == 0);
-    let sidecar = container.restart_policy.as_deref() == Some("Always");
-    ended_well || sidecar && status.started == Some(true)
+fn is_initialized(container: &Container, status: &ContainerStatus) -> bool {
+    if is_sidecar(container) {
+        return status.started == Some(true);
+    }
+    status.state.as_ref().and_then(|s| s.terminated.as_ref()).is_some_and(|terminated| terminated.exit_code == 0)
+}
+
+/// Of an init container.
+fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
 }
 
 fn names(containers: &[Container]) -> Vec<&str> {
@@ -259,22 +328,38 @@ fn in_order(mut list: Vec<ContainerStatus>, order: &[&str]) -> Vec<ContainerStat
     list
 }
 
-/// The API server refuses a terminated container that runs again (422); one attempt's end is final, whatever a backend
-/// says later. A restarted container has a higher restart count.
-fn clamped(list: Vec<ContainerStatus>, current: &[ContainerStatus]) -> Vec<ContainerStatus> {
+/// What is final of a container is kept: the end of one attempt, whatever a backend says later, since the API server refuses
+/// a terminated container that runs again (422); and the count of restarts, which a backend that built the pod anew has lost.
+fn clamped(pod: &PodObject, list: Vec<ContainerStatus>, current: &[ContainerStatus]) -> Vec<ContainerStatus> {
     let ended = |status: &ContainerStatus| status.state.as_ref().is_some_and(|s| s.terminated.is_some());
     list.into_iter()
         .map(|wanted| {
-            let before = current.iter().find(|before| before.name == wanted.name);
-            before
-                .filter(|before| {
-                    wanted.restart_count < before.restart_count
-                        || ended(before) && wanted.restart_count == before.restart_count
-                })
-                .cloned()
-                .unwrap_or(wanted)
+            let Some(before) = current.iter().find(|before| before.name == wanted.name) else { return wanted };
+            let restart_count = if wanted.restart_count > before.restart_count {
+                return wanted;
+            } else if !ended(before) {
+                before.restart_count
+            } else if wanted.restart_count < before.restart_count && !ended(&wanted) && may_restart(pod, before) {
+                before.restart_count.saturating_add(1)
+            } else {
+                return before.clone();
+            };
+            ContainerStatus { restart_count, ..wanted }
         })
         .collect()
+}
+
+/// Whether a container that has ended may run again.
+fn may_restart(pod: &PodObject, ended: &ContainerStatus) -> bool {
+    let init = pod.spec.init_containers.iter().flatten();
+    let container = init.chain(&pod.spec.containers).find(|container| container.name == ended.name);
+    let own = container.and_then(|container| container.restart_policy.as_deref());
+    let exit_code = ended.state.as_ref().and_then(|s| s.terminated.as_ref()).map_or(0, |end| end.exit_code);
+    match own.or(pod.spec.restart_policy.as_deref()).unwrap_or("Always") {
+        "Always" => true,
+        "OnFailure" => exit_code != 0,
+        _ => false,
+    }
 }
 
 /// The API keeps whole seconds; a fraction would look like a change for ever.
@@ -305,59 +390,64 @@ fn truncate_times(status: &mut PodStatus) {
     }
 }
 
-/// How the list fields of a status are merged by the API server.
-const ATOMIC_LISTS: [&str; 3] = ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"];
-/// Merged by `ip`, so that an address that went must be replaced explicitly.
-const ADDRESS_LISTS: [&str; 2] = ["podIPs", "hostIPs"];
-/// What the host writes of a status besides lists; everything else there belongs to somebody else.
-const SCALARS: [&str; 7] = ["phase", "reason", "message", "hostIP", "podIP", "startTime", "observedGeneration"];
-
-/// The patch that turns the current status into the wanted one, for the `status` subresource; none: nothing differs.
+/// The patch that turns the current status into the wanted one, for the `status` subresource; none: nothing differs. Both
+/// are normalized.
+///
+/// Scalars and lists of containers are replaced as a whole, conditions are merged by type by the API server; everything
+/// else there belongs to somebody else.
 pub fn patch(pod: &PodObject, wanted: &PodStatus) -> Option<Value> {
-    let object = |status: &PodStatus| match serde_json::to_value(status) {
-        Ok(Value::Object(map)) => map,
-        _ => Map::new(),
-    };
-    let (current, wanted) = (object(&normal(pod.status().into_owned())), object(&normal(wanted.clone())));
-    let mut status = Map::new();
-    for field in SCALARS {
-        if current.get(field) != wanted.get(field) {
-            status.insert(field.into(), wanted.get(field).cloned().unwrap_or(Value::Null));
+    let current = &pod.status;
+    let mut patch = Map::new();
+    put(&mut patch, "phase", &current.phase, &wanted.phase);
+    put(&mut patch, "reason", &current.reason, &wanted.reason);
+    put(&mut patch, "message", &current.message, &wanted.message);
+    put(&mut patch, "hostIP", &current.host_ip, &wanted.host_ip);
+    put(&mut patch, "podIP", &current.pod_ip, &wanted.pod_ip);
+    put(&mut patch, "startTime", &current.start_time, &wanted.start_time);
+    put(&mut patch, "observedGeneration", &current.observed_generation, &wanted.observed_generation);
+    for (field, current, wanted) in [
+        ("containerStatuses", &current.container_statuses, &wanted.container_statuses),
+        ("initContainerStatuses", &current.init_container_statuses, &wanted.init_container_statuses),
+        ("ephemeralContainerStatuses", &current.ephemeral_container_statuses, &wanted.ephemeral_container_statuses),
+    ] {
+        if wanted.is_some() {
+            put(&mut patch, field, current, wanted);
         }
     }
-    for field in ATOMIC_LISTS {
-        if let Some(list) = wanted.get(field).filter(|list| current.get(field) != Some(list)) {
-            status.insert(field.into(), list.clone());
-        }
-    }
-    for field in ADDRESS_LISTS {
-        if let Some(list) = wanted
-            .get(field)
-            .and_then(Value::as_array)
-            .filter(|list| current.get(field).and_then(Value::as_array) != Some(list))
-        {
-            let replaced = std::iter::once(json!({"$patch": "replace"})).chain(list.iter().cloned()).collect();
-            status.insert(field.into(), Value::Array(replaced));
-        }
-    }
-    let before = current.get("conditions").and_then(Value::as_array);
-    let changed: Vec<Value> = wanted
-        .get("conditions")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter(|condition| !before.into_iter().flatten().any(|old| without_nulls(old) == **condition))
-        .map(with_nulls)
-        .collect();
+    put_addresses(&mut patch, "hostIPs", &current.host_ips, &wanted.host_ips);
+    put_addresses(&mut patch, "podIPs", &current.pod_ips, &wanted.pod_ips);
+    let before = current.conditions.as_deref().unwrap_or_default();
+    let changed = wanted.conditions.iter().flatten().filter(|condition| !before.contains(condition));
+    let changed: Vec<Value> = changed.map(with_nulls).collect();
     if !changed.is_empty() {
-        status.insert("conditions".into(), Value::Array(changed));
+        patch.insert("conditions".into(), Value::Array(changed));
     }
-    (!status.is_empty()).then(|| json!({"metadata": {"uid": pod.uid()}, "status": status}))
+    (!patch.is_empty()).then(|| json!({"metadata": {"uid": pod.uid()}, "status": patch}))
+}
+
+/// Adds a field that differs; what is not wanted any more becomes `null`.
+fn put<T: PartialEq + Serialize>(patch: &mut Map<String, Value>, field: &str, current: &Option<T>, wanted: &Option<T>) {
+    if current != wanted {
+        patch.insert(field.into(), json!(wanted));
+    }
+}
+
+/// Addresses are merged by `ip`, so that one that went must be replaced explicitly.
+fn put_addresses<T: PartialEq + Serialize>(
+    patch: &mut Map<String, Value>,
+    field: &str,
+    current: &Option<Vec<T>>,
+    wanted: &Option<Vec<T>>,
+) {
+    if let Some(list) = wanted.as_ref().filter(|_| current != wanted) {
+        let replaced = std::iter::once(json!({"$patch": "replace"})).chain(list.iter().map(|address| json!(address)));
+        patch.insert(field.into(), replaced.collect());
+    }
 }
 
 /// What the API server has once it has taken a wanted status: our fields replaced, all others kept.
 pub fn applied(pod: &PodObject, wanted: PodStatus) -> PodStatus {
-    let mut status = pod.status().into_owned();
+    let mut status = pod.status.clone();
     let ours = wanted.conditions.unwrap_or_default();
     let mut conditions = status.conditions.take().unwrap_or_default();
     conditions.retain(|theirs| !ours.iter().any(|our| our.type_ == theirs.type_));
@@ -380,7 +470,7 @@ pub fn applied(pod: &PodObject, wanted: PodStatus) -> PodStatus {
 
 /// One way of saying nothing: the API server sends `lastState: {}` and empty texts where providers leave fields out, and a
 /// difference between the two would be written for ever.
-fn normal(mut status: PodStatus) -> PodStatus {
+pub(super) fn normalize(status: &mut PodStatus) {
     let empty = |text: &mut Option<String>| {
         if text.as_deref() == Some("") {
             *text = None;
@@ -394,33 +484,30 @@ fn normal(mut status: PodStatus) -> PodStatus {
         [&mut status.container_statuses, &mut status.init_container_statuses, &mut status.ephemeral_container_statuses];
     for container in lists.into_iter().flatten().flatten() {
         for state in [&mut container.state, &mut container.last_state] {
+            if let Some(waiting) = state.as_mut().and_then(|state| state.waiting.as_mut()) {
+                [&mut waiting.reason, &mut waiting.message].into_iter().for_each(empty);
+            }
+            if let Some(ended) = state.as_mut().and_then(|state| state.terminated.as_mut()) {
+                [&mut ended.reason, &mut ended.message, &mut ended.container_id].into_iter().for_each(empty);
+            }
             if *state == Some(ContainerState::default()) {
                 *state = None;
             }
         }
         empty(&mut container.container_id);
+        container.volume_mounts.take_if(|mounts| mounts.is_empty());
     }
-    status
 }
 
 /// Conditions are merged by type: what a condition does not say any more must be taken back explicitly.
-fn with_nulls(condition: &Value) -> Value {
-    let mut condition = condition.clone();
+fn with_nulls(condition: &PodCondition) -> Value {
+    let mut condition = json!(condition);
     if let Some(map) = condition.as_object_mut() {
         for field in ["reason", "message"] {
             map.entry(field).or_insert(Value::Null);
         }
     }
     condition
-}
-
-fn without_nulls(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            Value::Object(map.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect())
-        }
-        other => other.clone(),
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::PodStatus;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
+use super::api;
 use super::backoff::Backoff;
 use super::lifecycle::{self, Facts, Step, Verdict, Wanted, Workload};
 use super::object::{PodObject, is_terminal};
@@ -26,7 +28,7 @@ use crate::defaults::pods::{
     BACKOFF_FIRST, BACKOFF_LONGEST, FIRST_STATUS_WAIT, MISSING_OBJECT_LONGEST, REMOVAL_PATIENCE, SLOW_BACKOFF_FIRST,
     SLOW_BACKOFF_LONGEST, STOPPING_LOOK,
 };
-use crate::provider::{Call, Code, Deletion, DesiredPod, Effect, Error, ObservedPod, PodRef, Why};
+use crate::provider::{Call, Canceller, Code, Deletion, DesiredPod, Effect, Error, ObservedPod, PodRef, Why};
 
 /// The latest of what a pod's task should know.
 #[derive(Clone, Debug, Default)]
@@ -48,23 +50,44 @@ enum Said {
     Look,
 }
 
+/// What was said while a workload was being made, to be taken once the answer is there: the last status, and whether a hint
+/// came after it.
+#[derive(Debug, Default)]
+struct Early {
+    status: Option<Arc<ObservedPod>>,
+    look: bool,
+}
+
+/// What becomes of a call that a delete makes pointless.
+enum Ending {
+    /// It is dropped: it only reads.
+    Drop,
+    /// It is asked to end, and waited for.
+    Ask(Canceller),
+}
+
 /// A pod's task.
 pub(super) struct Task {
     shared: Arc<Shared>,
     id: PodRef,
     inbox: watch::Receiver<Inbox>,
-    reporter: Reporter,
+    reporter: Arc<Reporter>,
     /// The newest known state of the object: the inbox's, or what our own write made of it.
     object: Option<Arc<PodObject>>,
     forgotten: bool,
     /// The number of the last news that was taken.
     seen: u64,
     workload: Workload,
-    /// What the provider last said, parsed.
+    /// What the provider last said.
+    observed: Option<Arc<ObservedPod>>,
+    /// The same, parsed.
     status: Option<PodStatus>,
-    /// What it said while the workload was being made, to be taken once the answer is there: the last status, and whether a
-    /// hint came after it.
-    early: (Option<Arc<ObservedPod>>, bool),
+    /// A workload is being made.
+    early: Option<Early>,
+    /// When the first status is due, while the workload is being made (R19).
+    first_status: Option<Instant>,
+    /// Something that the status depends on has changed since it was last compared with the API server's.
+    news: bool,
     /// Why the pod waits, which is shown instead of the provider's status.
     waiting: Option<(String, String)>,
     /// Why the pod has failed for good.
@@ -90,7 +113,7 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(shared: Arc<Shared>, id: PodRef, inbox: watch::Receiver<Inbox>, workload: Workload) -> Self {
         Self {
-            reporter: Reporter::new(id.clone(), shared.writer.clone(), shared.events.clone()),
+            reporter: Arc::new(Reporter::new(id.clone(), shared.writer.clone(), shared.events.clone())),
             shared,
             id,
             inbox,
@@ -98,8 +121,11 @@ impl Task {
             forgotten: false,
             seen: 0,
             workload,
+            observed: None,
             status: None,
-            early: (None, false),
+            early: None,
+            first_status: None,
+            news: true,
             waiting: None,
             failure: None,
             unclear_until: None,
@@ -113,6 +139,14 @@ impl Task {
             missing_retry: Backoff::new(BACKOFF_FIRST, MISSING_OBJECT_LONGEST),
             last_complaint: None,
         }
+    }
+
+    /// The same after a task of this pod that panicked: a create may have been under way.
+    pub(super) fn again(shared: Arc<Shared>, id: PodRef, inbox: watch::Receiver<Inbox>, made: bool) -> Self {
+        let settled = Instant::now() + shared.provider.identity().settle;
+        let mut task = Self::new(shared, id, inbox, Workload::Unclear { made });
+        task.unclear_until = Some(settled);
+        task
     }
 
     /// Runs until neither the API server nor the provider has the pod, or the host stops.
@@ -129,14 +163,19 @@ impl Task {
             // A deadline waits for no back-off.
             if step == Step::Expire || self.not_before.is_none_or(|until| until <= Instant::now()) {
                 self.not_before = None;
-                self.act(step).await;
+                if step != Step::Idle {
+                    // In a box: tasks that idle do not carry the room that an act takes.
+                    Box::pin(self.act(step)).await;
+                    self.news = true;
+                }
             }
             self.write_status().await;
             let more = step != Step::Idle && self.not_before.is_none();
             if more || self.inbox.has_changed().unwrap_or(false) {
                 continue;
             }
-            let expiry = self.expires_in().filter(|left| !left.is_zero()).map(|left| Instant::now() + left);
+            let expiry = self.expires_in().filter(|left| !left.is_zero());
+            let expiry = expiry.and_then(|left| Instant::now().checked_add(left));
             let wake = [self.not_before, self.reporter.again(), expiry].into_iter().flatten().min();
             tokio::select! {
                 changed = self.inbox.changed() => if changed.is_err() { return },
@@ -152,7 +191,7 @@ impl Task {
         let step = lifecycle::next(&Facts {
             wanted: self.wanted(),
             workload: &self.workload,
-            revision: self.object.as_ref().map_or("", |object| object.revision.as_str()),
+            revision: self.object.as_ref().map_or("", |object| &object.revision),
             refused_revision: self.refused_revision.as_deref(),
             ended: phase == Some(true),
             running: phase == Some(false),
@@ -167,8 +206,8 @@ impl Task {
     /// How much is left of activeDeadlineSeconds, which count from the pod's start time; none: there is no deadline.
     fn expires_in(&self) -> Option<Duration> {
         let object = self.object.as_ref()?;
-        let deadline = object.spec().active_deadline_seconds?;
-        let start = object.status().start_time.as_ref()?.0;
+        let deadline = object.spec.active_deadline_seconds?;
+        let start = object.status.start_time.as_ref()?.0;
         let left = start.checked_add(SignedDuration::from_secs(deadline)).ok()?.duration_since(Timestamp::now());
         Some(Duration::try_from(left).unwrap_or(Duration::ZERO))
     }
@@ -187,21 +226,22 @@ impl Task {
     fn read_inbox(&mut self) {
         let inbox = self.inbox.borrow_and_update().clone();
         let was = self.wanted();
+        self.news |= self.forgotten != inbox.forgotten;
         self.forgotten |= inbox.forgotten;
         if let Some(object) = inbox.object {
-            // Our own write may be ahead of the watch.
-            if !self.object.as_ref().is_some_and(|mine| object.is_older_than(mine)) {
-                self.object = Some(object);
-            }
+            self.take_object(object);
         }
         if self.wanted() != was {
             // A delete overtakes any back-off (R9).
             self.not_before = None;
         }
-        if self.removal.is_some_and(|(grace, _)| self.grace() < grace) && self.workload == Workload::Stopping {
+        if self.removal.is_some_and(|(grace, _)| self.grace() < grace) {
             // A second delete with a shorter grace (R7): ask again.
-            self.workload = Workload::Present { revision: None };
+            self.removal = None;
             self.not_before = None;
+            if self.workload == Workload::Stopping {
+                self.workload = Workload::Present { revision: None };
+            }
         }
         let seen = self.seen;
         if let Some((number, observed)) = inbox.status.filter(|(number, _)| *number > seen) {
@@ -215,34 +255,59 @@ impl Task {
         }
     }
 
-    fn take(&mut self, said: Said) {
-        match (said, &self.workload) {
-            (Said::Status(observed), Workload::Present { .. } | Workload::Unclear { .. }) => {
-                self.take_status(&observed)
-            }
-            (Said::Status(observed), Workload::Stopping) => {
-                self.status = parse(&self.id, &observed.status).or(self.status.take());
-                self.not_before = None;
-            }
-            // It is being made, or nothing was made; what is said after the end of one is of no interest.
-            (Said::Status(observed), Workload::None) => self.early = (Some(observed), false),
-            (Said::Look, Workload::None) => self.early.1 = true,
-            (Said::Look, Workload::Present { .. }) => {
-                self.workload = Workload::Unclear { made: true };
-                self.not_before = None;
-            }
-            (Said::Look, Workload::Stopping) => self.not_before = None,
-            (_, Workload::Gone) | (Said::Look, Workload::Unclear { .. }) => {}
+    /// Takes a state of the object, unless a newer one is known: our own write may be ahead of the watch.
+    fn take_object(&mut self, object: Arc<PodObject>) {
+        let mine = self.object.as_ref();
+        if mine.is_none_or(|mine| !Arc::ptr_eq(mine, &object) && !object.is_older_than(mine)) {
+            self.object = Some(object);
+            self.news = true;
         }
     }
 
-    fn take_status(&mut self, observed: &ObservedPod) {
-        self.status = parse(&self.id, &observed.status).or(self.status.take());
+    fn take(&mut self, said: Said) {
+        match (said, &self.workload, &mut self.early) {
+            // Which of the two came first is known when the answer is there.
+            (Said::Status(observed), _, Some(early)) => *early = Early { status: Some(observed), look: false },
+            (Said::Look, _, Some(early)) => early.look = true,
+            // Where nothing was made, as far as this process knows, there is something all the same.
+            (Said::Status(observed), Workload::None | Workload::Unclear { .. } | Workload::Present { .. }, None) => {
+                self.take_status(observed);
+            }
+            (Said::Status(observed), Workload::Stopping, None) => {
+                self.read_status(observed);
+                self.not_before = None;
+            }
+            (Said::Look, Workload::Present { .. }, None) => {
+                self.workload = Workload::Unclear { made: true };
+                self.not_before = None;
+            }
+            (Said::Look, Workload::Stopping, None) => self.not_before = None,
+            // What is said after the end is of no interest.
+            (_, Workload::Gone, None) | (Said::Look, Workload::None | Workload::Unclear { .. }, None) => {}
+        }
+    }
+
+    /// The workload is there.
+    fn take_status(&mut self, observed: Arc<ObservedPod>) {
+        let was_there = matches!(self.workload, Workload::Present { .. });
         self.workload = Workload::Present { revision: observed.revision.clone() };
-        // News of a pod that goes are no reason to hurry a removal that fails.
-        if self.wanted() == Wanted::Run {
+        self.news |= self.waiting.take().is_some();
+        self.read_status(observed);
+        // News of a pod that was there are no reason to hurry an update or a removal that fails.
+        if !was_there && self.wanted() == Wanted::Run {
             self.settled();
         }
+    }
+
+    fn read_status(&mut self, observed: Arc<ObservedPod>) {
+        if self.observed.as_ref().is_some_and(|last| last.status == observed.status) {
+            return;
+        }
+        if let Some(status) = parse(&self.id, &observed.status) {
+            self.status = Some(status);
+            self.news = true;
+        }
+        self.observed = Some(observed);
     }
 
     /// The workload is there for sure: nothing is waited for any more.
@@ -271,18 +336,48 @@ impl Task {
         }
     }
 
-    /// Waits for something that a delete makes pointless; none: it did.
-    async fn while_wanted<T>(&mut self, call: impl Future<Output = T>) -> Option<T> {
+    /// Waits for a call of a pod that shall run, and hears meanwhile what concerns the pod: a delete ends the call, and a first
+    /// status that is due is written beside it. none: the call was dropped.
+    async fn attend<T>(&mut self, call: impl Future<Output = T>, ending: Ending) -> Option<T> {
+        let shutdown = self.shared.shutdown.clone();
         let mut call = pin!(call);
+        let mut write: Option<BoxFuture<'static, Option<Arc<PodObject>>>> = None;
+        let mut answer = None;
         loop {
+            // A write that is dropped may still be applied, after the next one: it is waited for.
+            if write.is_none()
+                && let Some(answer) = answer.take()
+            {
+                return answer;
+            }
+            let waiting = answer.is_none();
             tokio::select! {
-                result = &mut call => return Some(result),
-                changed = self.inbox.changed() => {
-                    self.read_inbox();
-                    if changed.is_err() || self.wanted() != Wanted::Run {
-                        return None;
+                result = &mut call, if waiting => answer = Some(Some(result)),
+                written = some(&mut write) => {
+                    write = None;
+                    match written {
+                        Some(object) => self.take_object(object),
+                        None => self.first_status = self.reporter.again(),
                     }
                 }
+                () = sleep_until_some(self.first_status), if waiting && write.is_none() => {
+                    self.first_status = None;
+                    write = self.status_to_write().map(|(object, wanted)| {
+                        let reporter = self.reporter.clone();
+                        Box::pin(async move { reporter.report(&object, wanted).await }) as BoxFuture<'static, _>
+                    });
+                }
+                changed = self.inbox.changed(), if waiting => {
+                    self.read_inbox();
+                    if changed.is_err() || self.wanted() != Wanted::Run {
+                        match &ending {
+                            Ending::Drop => answer = Some(None),
+                            Ending::Ask(canceller) => canceller.cancel(Why::PodDeleted),
+                        }
+                    }
+                }
+                // Others are asked to end by whoever runs them.
+                () = shutdown.cancelled(), if waiting && matches!(ending, Ending::Drop) => answer = Some(None),
             }
         }
     }
@@ -290,7 +385,7 @@ impl Task {
     /// The pod as the provider gets it; none: a delete made it pointless.
     async fn resolve(&mut self, object: &Arc<PodObject>) -> Option<Result<DesiredPod, Problem>> {
         let shared = self.shared.clone();
-        let (resolved, notices) = self.while_wanted(shared.resolver.resolve(object)).await?;
+        let (resolved, notices) = self.attend(shared.resolver.resolve(object), Ending::Drop).await?;
         for notice in notices {
             self.shared.events.pod_warning(&self.id, notice.reason, notice.message);
         }
@@ -300,13 +395,19 @@ impl Task {
         Some(resolved)
     }
 
-    /// Resolves the pod and has it made.
     async fn create(&mut self) {
         let Some(object) = self.object.clone() else { return };
         if let Some((reason, message)) = self.unfit(&object) {
             return self.refuse(reason, message);
         }
-        let desired = match self.resolve(&object).await {
+        self.first_status = Some(Instant::now() + FIRST_STATUS_WAIT);
+        self.make(&object).await;
+        self.first_status = None;
+    }
+
+    /// Resolves the pod and has it made.
+    async fn make(&mut self, object: &Arc<PodObject>) {
+        let desired = match self.resolve(object).await {
             None => return,
             Some(Ok(desired)) => desired,
             Some(Err(problem @ Problem::Refused { .. })) => {
@@ -319,40 +420,24 @@ impl Task {
                 return;
             }
         };
-        self.early = (None, false);
+        if self.workload != Workload::None {
+            // The provider has said meanwhile that it is there.
+            return;
+        }
         let shared = self.shared.clone();
         let (canceller, call) = Call::new();
-        let mut creation = pin!(shared.provider.create_pod(call, desired));
-        let first_status = Instant::now() + FIRST_STATUS_WAIT;
-        let mut told = false;
-        let result = loop {
-            tokio::select! {
-                result = &mut creation => break result,
-                () = sleep_until(first_status), if !told => {
-                    told = true;
-                    // The creation goes on beside the write, and its answer is worth more than it.
-                    tokio::select! {
-                        result = &mut creation => break result,
-                        () = self.write_status() => {}
-                    }
-                }
-                changed = self.inbox.changed() => {
-                    self.read_inbox();
-                    if changed.is_err() || self.wanted() != Wanted::Run {
-                        canceller.cancel(Why::PodDeleted);
-                    }
-                }
-                () = shared.shutdown.cancelled() => {
-                    canceller.cancel(Why::Shutdown);
-                    break creation.await;
-                }
-            }
-        };
+        self.early = Some(Early::default());
+        let result = self.attend(shared.provider.create_pod(call, desired), Ending::Ask(canceller)).await;
+        let early = self.early.take().unwrap_or_default();
+        let Some(result) = result else { return };
         self.created(result, &object.revision);
+        early.status.into_iter().for_each(|observed| self.take(Said::Status(observed)));
+        if early.look {
+            self.take(Said::Look);
+        }
     }
 
     fn created(&mut self, result: Result<Option<ObservedPod>, Error>, revision: &str) {
-        let early = std::mem::take(&mut self.early);
         match result {
             Ok(observed) => {
                 self.made_at = Some(Instant::now());
@@ -361,17 +446,10 @@ impl Task {
                 self.workload = Workload::Present { revision: Some(revision.to_string()) };
                 self.settled();
                 if let Some(observed) = observed {
-                    self.take_status(&observed);
+                    self.take_status(Arc::new(observed));
                 }
             }
             Err(error) => self.not_created(&error),
-        }
-        if self.workload != Workload::None {
-            let (status, look) = early;
-            status.into_iter().for_each(|observed| self.take(Said::Status(observed)));
-            if look {
-                self.take(Said::Look);
-            }
         }
     }
 
@@ -397,7 +475,7 @@ impl Task {
 
     /// What this node cannot run whatever the provider can (R21).
     fn unfit(&self, object: &PodObject) -> Option<(&'static str, String)> {
-        let os = object.spec().os.as_ref().map(|os| os.name.clone())?;
+        let os = object.spec.os.as_ref().map(|os| os.name.clone())?;
         let own = &self.shared.operating_system;
         (os != *own).then(|| ("PodOSNotSupported", format!("spec.os.name is {os:?}, but this node runs {own:?}")))
     }
@@ -407,12 +485,12 @@ impl Task {
         let Workload::Unclear { made } = self.workload else { return };
         let (shared, id) = (self.shared.clone(), self.id.clone());
         let answer = match self.wanted() {
-            Wanted::Run => self.while_wanted(shared.provider.get_pod(&id)).await,
+            Wanted::Run => self.attend(shared.provider.get_pod(&id), Ending::Drop).await,
             _ => Some(shared.provider.get_pod(&id).await),
         };
         match answer {
             None => {}
-            Some(Ok(Some(observed))) => self.take_status(&observed),
+            Some(Ok(Some(observed))) => self.take_status(Arc::new(observed)),
             // Not there yet is not absent: the backend may still show it, or still make it.
             Some(Ok(None)) if self.settling().is_some() => self.not_before = self.settling(),
             Some(Ok(None)) => {
@@ -450,20 +528,26 @@ impl Task {
             }
         };
         let shared = self.shared.clone();
-        let Some(result) = self.while_wanted(shared.provider.update_pod(Call::uncancelled(), desired)).await else {
+        let (canceller, call) = Call::new();
+        let Some(result) = self.attend(shared.provider.update_pod(call, desired), Ending::Ask(canceller)).await else {
             return;
         };
         match result {
             Ok(()) => {
-                self.workload = Workload::Present { revision: Some(object.revision.clone()) };
+                self.workload = Workload::Present { revision: Some(object.revision.to_string()) };
                 self.settled();
                 self.shared.events.pod(&self.id, "Updated", "Updated pod in provider");
             }
-            Err(error) if error.code == Code::NotFound => self.workload = Workload::Unclear { made: true },
+            // What becomes of an update of a pod that goes is of no interest.
+            Err(_) if self.wanted() != Wanted::Run => {}
+            Err(error) if error.code == Code::NotFound => {
+                self.workload = Workload::Unclear { made: true };
+                self.not_before = Some(Instant::now() + self.retry.pause());
+            }
             Err(error) if lifecycle::verdict(&error) == Verdict::Final => {
                 // The pod runs on as it was; it is said once for each revision.
                 self.shared.events.pod_warning(&self.id, "UpdateRefused", error.to_string());
-                self.refused_revision = Some(object.revision.clone());
+                self.refused_revision = Some(object.revision.to_string());
             }
             Err(error) => {
                 self.complain("FailedToUpdatePod", &error.to_string());
@@ -545,10 +629,24 @@ impl Task {
 
     /// Looks whether a workload that was asked to end has ended; the provider's news most often tell it before.
     async fn await_end(&mut self) {
-        let provider = self.shared.provider.clone();
-        match provider.get_pod_status(&self.id).await {
+        let (provider, id) = (self.shared.provider.clone(), self.id.clone());
+        let mut look = pin!(provider.get_pod_status(&id));
+        let answer = loop {
+            tokio::select! {
+                answer = &mut look => break answer,
+                Ok(()) = self.inbox.changed() => {
+                    self.read_inbox();
+                    if self.workload != Workload::Stopping {
+                        // A shorter grace: it is asked for again.
+                        return;
+                    }
+                }
+            }
+        };
+        match answer {
             Ok(None) => self.absent(),
             Ok(Some(status)) => {
+                self.observed = None;
                 self.status = parse(&self.id, &status).or(self.status.take());
                 if self.removal.is_none_or(|(grace, asked)| asked + grace + REMOVAL_PATIENCE < Instant::now()) {
                     // Accepted and not done: the backend may have lost it.
@@ -569,12 +667,13 @@ impl Task {
     /// Deletes the pod in the API. Whoever counts pods by their finalizers sees its last status first.
     async fn release(&mut self) {
         let Some(object) = self.object.clone() else { return };
-        let awaited = object.pod.metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
+        let awaited = object.metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
         if awaited && !object.is_terminal() {
             if self.status.as_ref().is_none_or(|status| !is_terminal(status.phase.as_deref())) {
                 self.failure =
                     Some(("Terminated".into(), "The pod was deleted before its containers had ended".into()));
             }
+            self.news = true;
             self.write_status().await;
             if let Some(again) = self.reporter.again() {
                 self.not_before = Some(again);
@@ -583,6 +682,11 @@ impl Task {
         }
         match self.shared.writer.delete(&self.id).await {
             Ok(()) => self.released = true,
+            // The watch says so, or the delete is repeated.
+            Err(api::Error::Absent(message)) => {
+                tracing::debug!(pod = %self.id, uid = %self.id.uid, message, "nothing to delete in the API");
+                self.not_before = Some(Instant::now() + self.retry.pause());
+            }
             Err(error) => {
                 tracing::warn!(pod = %self.id, uid = %self.id.uid, %error, "delete in the API failed");
                 self.not_before = Some(Instant::now() + self.retry.pause());
@@ -631,23 +735,38 @@ impl Task {
         let host_ip = self.shared.node.load().internal_ip.clone();
         let context = status::Context { pod: object, host_ip: &host_ip, now: Timestamp::now() };
         match (&self.failure, &self.waiting, &self.status) {
-            (Some((reason, message)), ..) => Some(status::failed(&context, reason, message)),
+            (Some((reason, message)), _, said) => Some(status::failed(&context, said.as_ref(), reason, message)),
             (None, Some((reason, message)), _) => Some(status::waiting(&context, reason, Some(message))),
             (None, None, Some(said)) => Some(status::from_provider(&context, said)),
             // Nothing is known of the workload: say the first thing, once (R19).
-            (None, None, None) if object.status().start_time.is_none() && !object.is_deleting() => {
+            (None, None, None) if object.status.start_time.is_none() && !object.is_deleting() => {
                 Some(status::first(&context))
             }
             (None, None, None) => None,
         }
     }
 
-    /// Writes what differs between the API server's status and what it should be.
+    /// The object and the status that it should have; none: nothing is to be said.
+    fn status_to_write(&self) -> Option<(Arc<PodObject>, PodStatus)> {
+        let object = self.object.clone()?;
+        let wanted = self.desired_status(&object)?;
+        Some((object, wanted))
+    }
+
+    /// Writes what differs between the API server's status and what it should be, if it may have changed or a write is to be
+    /// repeated.
     async fn write_status(&mut self) {
-        let Some(object) = self.object.clone() else { return };
-        let Some(wanted) = self.desired_status(&object) else { return };
-        if let Some(written) = self.reporter.report(&object, wanted).await {
-            self.object = Some(written);
+        if !self.news && self.reporter.again().is_none_or(|again| again > Instant::now()) {
+            return;
+        }
+        self.news = false;
+        match self.status_to_write() {
+            Some((object, wanted)) => {
+                if let Some(written) = self.reporter.report(&object, wanted).await {
+                    self.object = Some(written);
+                }
+            }
+            None => self.reporter.give_up(),
         }
     }
 }
@@ -663,6 +782,14 @@ fn parse(id: &PodRef, status: &str) -> Option<PodStatus> {
 async fn sleep_until_some(wake: Option<Instant>) {
     match wake {
         Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The same of a future.
+async fn some<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
         None => std::future::pending().await,
     }
 }

@@ -17,21 +17,21 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use vk_provider::changes::{Batch, Scope};
 use vk_provider::clock::Deadline;
-use vk_provider::store;
+use vk_provider::store::{self, Failure, Versioned};
 use vk_provider::wait::Wait;
-use vk_provider::{Changes, Error, Result, call};
+use vk_provider::{Changes, Error, PodRef, Result, call};
 
-use crate::backend::{self, Key, PODS, Timed};
+use crate::backend::{self, PODS, Timed};
 use crate::pods::{self, PAGE_BYTES};
 use crate::record::Record;
-use crate::status::Observer;
+use crate::status::observe;
 use crate::{Mock, config, fault};
 
 /// The contract's bound of a batch.
 const MOST: usize = 500;
 /// A burst of creates is told in few batches; short beside anything that a person notices.
 const GATHER: Duration = Duration::from_millis(10);
-/// A timing without a record belongs to a create that is under way, if it is no older.
+/// A timing without a record belongs to a create that is under way, if it is no older. Of an older one nothing will come.
 const ORPHAN_AFTER: u64 = 60_000;
 
 /// Where the next call goes on. Later versions must understand it: add fields, keep these.
@@ -60,8 +60,9 @@ impl Cursor {
     }
 
     /// Something that happened to a pod at a time was not told yet.
-    fn is_news(&self, key: &Key, time: u64) -> bool {
-        time > self.clock || (time == self.clock && self.after.as_ref().is_some_and(|after| key.under("") > *after))
+    fn is_news(&self, id: &PodRef, time: u64) -> bool {
+        let follows = |after: &str| PodRef::from_key(after).is_none_or(|after| *id > after);
+        time > self.clock || (time == self.clock && self.after.as_deref().is_some_and(follows))
     }
 }
 
@@ -84,12 +85,8 @@ impl Changes for Mock {
 /// A page of a full list. What happens meanwhile is told afterwards, as the cursor was taken before.
 fn list(mut cursor: Cursor) -> Result<Batch> {
     let page = pods::list(cursor.listing.as_deref(), backend::now())?;
-    let more = match &page.next {
-        Some(last) => !store::keys(PODS, Some(last))?.is_empty(),
-        None => false,
-    };
-    cursor.listing = page.next.filter(|_| more);
-    let scope = if more { Scope::Listing } else { Scope::Listed };
+    let scope = if page.next.is_some() { Scope::Listing } else { Scope::Listed };
+    cursor.listing = page.next;
     Ok(Batch { changed: page.items, ..Batch::empty(scope, cursor.write()) })
 }
 
@@ -97,6 +94,10 @@ fn list(mut cursor: Cursor) -> Result<Batch> {
 fn follow(mut cursor: Cursor, deadline: Deadline) -> Result<Batch> {
     loop {
         let now = backend::now();
+        if now < cursor.clock {
+            // What comes at a time that is told already would never be told. A list says how things are.
+            return Err(outworn("the clock was set back"));
+        }
         let mut news = News::new(now);
         let (revision, due) = news.gather(&cursor)?;
         cursor = due.cursor(cursor, revision, now);
@@ -113,11 +114,22 @@ fn follow(mut cursor: Cursor, deadline: Deadline) -> Result<Batch> {
     }
 }
 
+/// What time has done to a pod.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Moment {
+    at: u64,
+    id: PodRef,
+    /// Of the timing that tells it.
+    revision: u64,
+    /// The pod's.
+    created: u64,
+}
+
 /// What time has done since the cursor, and will do.
 #[derive(Default)]
 struct Due {
-    /// When and to whom, in order; at most [`MOST`].
-    pods: Vec<(u64, Key)>,
+    /// In order; at most [`MOST`].
+    pods: Vec<Moment>,
     /// There is more than fits.
     cut: bool,
     /// When time does something again.
@@ -127,13 +139,13 @@ struct Due {
 impl Due {
     fn new(cursor: &Cursor, timed: Vec<Timed>, now: u64, room: usize) -> Result<Self> {
         let mut due = Self::default();
-        for (key, revision, timing) in timed {
-            let told = timing.next_after(cursor.clock.saturating_sub(1)).filter(|at| cursor.is_news(&key, *at));
+        for (id, Versioned { value: timing, revision }) in timed {
+            let told = timing.next_after(cursor.clock.saturating_sub(1)).filter(|at| cursor.is_news(&id, *at));
             match told.or_else(|| timing.next_after(cursor.clock)) {
-                Some(at) if at <= now => due.pods.push((at, key)),
+                Some(at) if at <= now => due.pods.push(Moment { at, id, revision, created: timing.created }),
                 Some(at) => due.next = Some(due.next.map_or(at, |next| next.min(at))),
                 // All of it was told: the host has the cursor.
-                None => backend::forget_timed(&key, revision)?,
+                None => backend::forget_timed(&id, revision)?,
             }
         }
         due.pods.sort();
@@ -144,10 +156,9 @@ impl Due {
 
     fn cursor(&self, cursor: Cursor, revision: u64, now: u64) -> Cursor {
         match self.pods.last().filter(|_| self.cut) {
-            Some((at, key)) => Cursor { revision, clock: *at, after: Some(key.under("")), listing: None },
+            Some(last) => Cursor { revision, clock: last.at, after: Some(last.id.key()), listing: None },
             None if self.cut => Cursor { revision, ..cursor },
-            // A clock that was set back makes time stand still, not run twice.
-            None => Cursor { revision, clock: now.max(cursor.clock), after: None, listing: None },
+            None => Cursor { revision, clock: now, after: None, listing: None },
         }
     }
 }
@@ -155,8 +166,7 @@ impl Due {
 /// A batch in the making.
 struct News {
     now: u64,
-    observer: Observer,
-    told: BTreeSet<Key>,
+    told: BTreeSet<PodRef>,
     bytes: usize,
     written: bool,
     batch: Batch,
@@ -165,7 +175,7 @@ struct News {
 impl News {
     fn new(now: u64) -> Self {
         let batch = Batch::empty(Scope::Delta, None);
-        Self { now, observer: Observer::new(now), told: BTreeSet::new(), bytes: 0, written: false, batch }
+        Self { now, told: BTreeSet::new(), bytes: 0, written: false, batch }
     }
 
     fn is_empty(&self) -> bool {
@@ -179,43 +189,45 @@ impl News {
 
     /// All that happened since the cursor; returns the store's revision.
     fn gather(&mut self, cursor: &Cursor) -> Result<(u64, Due)> {
-        // An outworn revision becomes out-of-range, as an outworn cursor has to; a store that is down stays unavailable.
-        let (revision, written) = store::since(PODS, cursor.revision)?;
+        let (revision, written) = store::since(PODS, cursor.revision).map_err(|failure| match failure {
+            Failure::Outworn => outworn("the store has forgotten what came after it"),
+            failure => failure.into(),
+        })?;
         self.written = !written.is_empty();
         for (name, entry) in written {
-            let record = entry.map(|entry| Ok::<_, Error>((entry.parse()?, entry.revision))).transpose()?;
-            self.tell(Key::from_store(PODS, &name), record)?;
+            let record = entry.map(|entry| Versioned::parse(&name, &entry)).transpose()?;
+            self.tell(backend::id(PODS, &name)?, record)?;
         }
         let due = Due::new(cursor, backend::timed()?, self.now, MOST.saturating_sub(self.told.len()))?;
-        for (at, key) in &due.pods {
-            if self.told.contains(key) {
+        for Moment { id, revision, created, .. } in &due.pods {
+            if self.told.contains(id) {
                 continue;
             }
-            let record = backend::find(key)?.map(|record| (record.value, record.revision));
-            // A create that is under way makes its timing known first.
-            if record.is_some() || self.now > at + ORPHAN_AFTER {
-                self.tell(key.clone(), record)?;
+            match backend::find(id)? {
+                // The record went without its timing. That it went is told by the store.
+                None if self.now > created + ORPHAN_AFTER => backend::forget_timed(id, *revision)?,
+                // A create that is under way makes its timing known first.
+                None => {}
+                record => self.tell(id.clone(), record)?,
             }
         }
         Ok((revision, due))
     }
 
-    fn tell(&mut self, key: Key, record: Option<(Record, u64)>) -> Result<()> {
+    fn tell(&mut self, id: PodRef, record: Option<Versioned<Record>>) -> Result<()> {
         match record {
-            Some((record, _)) if !record.timing.is_gone(self.now) && self.bytes <= PAGE_BYTES => {
-                let pod = self.observer.observe(&key, &record);
+            Some(record) if record.value.timing.is_gone(self.now) => {
+                self.batch.touched.push(id.clone());
+                backend::clear(&id, &record)?;
+            }
+            Some(record) if self.bytes <= PAGE_BYTES => {
+                let pod = observe(&id, &record.value, self.now);
                 self.bytes += pod.status.len();
                 self.batch.changed.push(pod);
             }
-            Some((value, revision)) => {
-                self.batch.touched.push(key.id());
-                if value.timing.is_gone(self.now) {
-                    backend::clear(&key, &store::Versioned { value, revision })?;
-                }
-            }
-            None => self.batch.touched.push(key.id()),
+            _ => self.batch.touched.push(id.clone()),
         }
-        self.told.insert(key);
+        self.told.insert(id);
         Ok(())
     }
 }

@@ -16,7 +16,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use vk_provider::config::{self, Form};
+use vk_provider::config::{self, Form, Format};
 use vk_provider::quantity::{NotAQuantity, Quantity};
 use vk_provider::{Error, Result};
 
@@ -107,7 +107,7 @@ impl Config {
 
     fn parse(text: &str, node: &str) -> Result<Self, Vec<Error>> {
         let mut form = Form::parse(text)?;
-        if !text.trim_start().starts_with('{') {
+        if form.format() == Format::Toml {
             let config = Self::from_form(&mut form);
             form.finish()?;
             return Ok(config);
@@ -115,12 +115,14 @@ impl Config {
         let mut config = None;
         let names: Vec<String> = form.keys().map(str::to_owned).collect();
         for name in names {
-            let Some(mut table) = form.table_named(&name) else { continue };
-            // Other nodes share the file; theirs is not ours to judge.
-            if name == node {
-                config = Some(Self::from_form(&mut table));
-                form.done(table);
-            }
+            form.table_named(&name, |table| {
+                if name == node {
+                    config = Some(Self::from_form(table));
+                } else {
+                    // Other nodes share the file; theirs is not ours to judge.
+                    table.ignore_rest();
+                }
+            });
         }
         form.finish()?;
         Ok(config.unwrap_or_else(|| Self::from_form(&mut Form::empty())))
@@ -130,13 +132,13 @@ impl Config {
         let mut capacity = |key, default: &str| form.parsed(key).unwrap_or_else(|| Capacity(default.to_owned()));
         let (cpu, memory, pods) = (capacity("cpu", CPU), capacity("memory", MEMORY), capacity("pods", PODS));
         let provider_id = form.text("providerID");
-        let others = form.table("others").map_or_else(Vec::new, |table| others(form, table));
-        let faults = form.table("faults").map_or_else(Faults::default, |table| Faults::from_form(form, table));
+        let others = form.table("others", others).unwrap_or_default();
+        let faults = form.table("faults", Faults::from_form).unwrap_or_default();
         Self { cpu, memory, pods, others, provider_id, faults }
     }
 }
 
-fn others(form: &mut Form, mut table: Form) -> Vec<(String, Capacity)> {
+fn others(table: &mut Form) -> Vec<(String, Capacity)> {
     let names: Vec<String> = table.keys().map(str::to_owned).collect();
     for name in names {
         let line = table.line_of(&name);
@@ -146,17 +148,13 @@ fn others(form: &mut Form, mut table: Form) -> Vec<(String, Capacity)> {
             table.mistake(&name, line, "this is no name of a resource; write it like \"nvidia.com/gpu\"");
         }
     }
-    let others = table.rest();
-    form.done(table);
-    others
+    table.rest()
 }
 
 impl Faults {
-    fn from_form(form: &mut Form, mut table: Form) -> Self {
+    fn from_form(table: &mut Form) -> Self {
         let mut fault = |key| table.parsed(key).map(|NodeFault(fault)| fault);
-        let faults = Self { ping: fault("ping"), get_pods: fault("get-pods"), changes: fault("changes") };
-        form.done(table);
-        faults
+        Self { ping: fault("ping"), get_pods: fault("get-pods"), changes: fault("changes") }
     }
 }
 
@@ -193,6 +191,7 @@ mod tests {
             "others": {"nvidia.com/gpu": "1"}, "providerID": "mock://y"}}"#;
         assert_eq!(offers(json), ["2", "32Gi", "128", "mock://y", "nvidia.com/gpu=1"]);
         assert_eq!(offers(r#"{"other": {"cpu": "2"}}"#), ["20", "100Gi", "20"]);
+        assert_eq!(offers("cpu = 1.5\nmemory = 1e9"), ["1.5", "1000000000", "20"]);
     }
 
     #[test]
@@ -207,12 +206,12 @@ mod tests {
         let told: Vec<(&str, &str)> = told.iter().map(|(field, message)| (field.as_str(), message.as_str())).collect();
         for expected in [
             ("cpu", "line 1: \"4 cores\" is not a quantity: \" cores\" is no unit"),
-            ("memory", "line 2: it must be a string, not the boolean true"),
+            ("memory", "line 2: \"true\" is not a quantity: it has no number"),
             ("pods", "line 3: \"-1\" is below zero"),
             ("memmory", "line 4: unknown key"),
             ("others.cpu", "line 6: it has a key of its own outside of [others]: cpu"),
             ("others.a b", "line 7: this is no name of a resource"),
-            ("others.gpu", "line 8: it must be a string, not a list"),
+            ("others.gpu", "line 8: it must be a single value, not a list"),
             ("faults.get-pods", "line 11: \"lost\": `times` and the kinds that act first need a pod"),
             ("faults.changes", "line 12: \"trap times=2\": `times` and the kinds that act first need a pod"),
             ("faults.pong", "line 13: unknown key"),

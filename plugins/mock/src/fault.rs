@@ -142,13 +142,15 @@ impl Fault {
             Kind::PermissionDenied => Error::permission_denied("MockPermissionDenied", "this fault was asked for"),
             Kind::Unimplemented => Error::unimplemented("MockUnimplemented", "this fault was asked for"),
             Kind::Late => return self.delay(time.unwrap_or_default()),
-            Kind::Hang => return Err(hang()),
+            Kind::Hang => return Err(hang().effect_none()),
             Kind::DeafHang => deaf_hang(),
             Kind::Trap => trap(),
             Kind::Spin => spin(),
             Kind::Allocate => allocate(),
             Kind::Lost | Kind::LostTrap | Kind::LostHang => return Ok(()),
         };
+        // Nothing was done yet: what the host makes of an unknown effect is for the kinds that act first.
+        let refusal = refusal.effect_none();
         Err(time.map_or_else(|| refusal.clone(), |time| refusal.clone().retry_after(time)))
     }
 
@@ -161,7 +163,7 @@ impl Fault {
                 Err(time.map_or_else(|| lost.clone(), |time| lost.clone().retry_after(time)))
             }
             Kind::LostTrap => trap(),
-            Kind::LostHang => Err(hang().effect_unknown()),
+            Kind::LostHang => Err(hang()),
             _ => Ok(()),
         }
     }
@@ -171,7 +173,7 @@ impl Fault {
             clock::sleep_deaf(time);
             return Ok(());
         }
-        Ok(clock::sleep(time)?)
+        clock::sleep(time).map_err(|cancelled| Error::from(cancelled).effect_none())
     }
 }
 
@@ -270,10 +272,11 @@ mod tests {
         fault("late for=2s").before().unwrap();
         assert_eq!(passed(), 2);
         testing::cancel_after(Duration::from_secs(3), Why::Deadline);
-        assert_eq!(fault("hang").before().unwrap_err().code, Code::Cancelled);
-        assert_eq!(passed(), 5);
-        assert_eq!(fault("late for=9s").before().unwrap_err().code, Code::Cancelled);
-        assert_eq!(passed(), 5);
+        for listens in ["hang", "late for=9s"] {
+            let error = fault(listens).before().unwrap_err();
+            assert_eq!((error.code, error.effect, passed()), (Code::Cancelled, Effect::None, 5), "{listens}");
+        }
+        assert_eq!(fault("lost-hang").after().unwrap_err().effect, Effect::Unknown);
         fault("late deaf for=9s").before().unwrap();
         assert_eq!(passed(), 14);
     }

@@ -14,7 +14,7 @@ use vk_provider::wait::Wait;
 use vk_provider::{ContainerLogs, Error, PodRef, Result};
 
 use crate::Mock;
-use crate::backend::{self, Counts, Key, PODS};
+use crate::backend::{self, Counts, PODS};
 use crate::pods::unknown;
 use crate::record::{Part, Record};
 use crate::state::{Attempt, Life};
@@ -25,25 +25,24 @@ const CHUNK: u64 = 500;
 
 impl ContainerLogs for Mock {
     fn get_container_logs(id: PodRef, container: String, options: Options, to: Sink) -> Result<()> {
-        let key = Key::of(&id);
-        let there = backend::look(&key, backend::now())?.ok_or_else(|| unknown(&id))?;
-        let counts = fault(&key, &there.value)?;
-        let record = there.value;
+        // Before the look, so that whatever is written after it wakes the reader.
+        let revision = store::revision()?;
+        let record = backend::look(&id, backend::now())?.ok_or_else(|| unknown(&id))?.value;
+        let counts = fault(&id, &record)?;
         let (index, part) =
             record.containers.iter().enumerate().find(|(_, part)| part.name == container).ok_or_else(|| {
                 Error::not_found("ContainerNotFound", format!("container {container:?} in pod {:?} not found", id.name))
             })?;
         let attempt = choose(&record, index, &id, options, backend::now())?;
         let log = Log::new(part, attempt, counts, record.timing.gone);
-        Reader { key: &key, revision: there.revision, to: &to, left: options.limit_bytes.unwrap_or(u64::MAX), log }
-            .read(options)
+        Reader { id: &id, revision, to: &to, left: options.limit_bytes.unwrap_or(u64::MAX), log }.read(options)
     }
 }
 
 /// Plays `logs-fault`, and returns what was counted.
-fn fault(key: &Key, record: &Record) -> Result<Counts> {
-    let Some(fault) = &record.faults.logs else { return Ok(backend::counts(key)?.unwrap_or(record.counts)) };
-    let counts = backend::count(key, record.counts, |counts| counts.logs += 1)?;
+fn fault(id: &PodRef, record: &Record) -> Result<Counts> {
+    let Some(fault) = &record.faults.logs else { return backend::counts(id, record.counts) };
+    let counts = backend::count(id, record.counts, |counts| counts.logs += 1)?;
     if fault.applies(counts.logs) {
         fault.before()?;
         fault.after()?;
@@ -159,7 +158,8 @@ enum Woken {
 
 /// One reader of one log.
 struct Reader<'a> {
-    key: &'a Key,
+    id: &'a PodRef,
+    /// The store's, as of the last look at the record: its own would be outworn one day, and an outworn one is always news.
     revision: u64,
     to: &'a Sink,
     left: u64,
@@ -207,7 +207,7 @@ impl Reader<'_> {
 
     /// Waits for more to say. false: the pod is gone, or nobody waits.
     fn wait(&mut self, now: u64, count: u64) -> Result<bool> {
-        let mut wait = Wait::new().on(Woken::Record, store::subscribe(&self.key.under(PODS), self.revision));
+        let mut wait = Wait::new().on(Woken::Record, store::subscribe(&backend::key(PODS, self.id), self.revision));
         if let Some(next) = self.log.next(count) {
             wait = wait.after(Woken::Clock, Duration::from_millis(next.saturating_sub(now)));
         }
@@ -216,8 +216,8 @@ impl Reader<'_> {
             return Ok(false);
         }
         if ready.has(Woken::Record) {
-            let Some(there) = backend::look(self.key, backend::now())? else { return Ok(false) };
-            self.revision = there.revision;
+            self.revision = store::revision()?;
+            let Some(there) = backend::look(self.id, backend::now())? else { return Ok(false) };
             self.log.end_by(there.value.timing.gone);
         }
         Ok(true)

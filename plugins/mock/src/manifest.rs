@@ -6,8 +6,12 @@ use std::fmt;
 
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use vk_provider::Error;
 use vk_provider::pod::RestartPolicy;
 use vk_provider::quantity::Quantity;
+
+/// Seconds, when the manifest does not say it; the API server always does.
+const GRACE: i64 = 30;
 
 /// Annotations that begin so are the mock's.
 pub(crate) const PREFIX: &str = "mock.virtual-kubelet.io/";
@@ -36,7 +40,7 @@ pub(crate) struct Spec<'a> {
     #[serde(default)]
     pub(crate) restart_policy: RestartPolicy,
     #[serde(default)]
-    pub(crate) termination_grace_period_seconds: Option<u64>,
+    pub(crate) termination_grace_period_seconds: Option<i64>,
     #[serde(default)]
     pub(crate) host_network: bool,
 }
@@ -44,6 +48,30 @@ pub(crate) struct Spec<'a> {
 impl<'a> Spec<'a> {
     pub(crate) fn init(&self) -> &[Container<'a>] {
         self.init_containers.as_deref().unwrap_or_default()
+    }
+
+    /// The pod's own grace, in milliseconds. Below zero counts as a second, as in Kubernetes.
+    pub(crate) fn grace(&self) -> u64 {
+        let seconds = self.termination_grace_period_seconds.unwrap_or(GRACE);
+        u64::try_from(seconds).unwrap_or(1).saturating_mul(1000)
+    }
+
+    /// Whether the mock can play it.
+    ///
+    /// # Errors
+    /// `unimplemented` with the field that cannot be played.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        for (list, containers) in [("initContainers", self.init()), ("containers", self.containers.as_slice())] {
+            let rules = containers
+                .iter()
+                .position(|container| container.restart_policy_rules.as_ref().is_some_and(|rules| !rules.is_empty()));
+            if let Some(index) = rules {
+                let message = "the mock plays a container's restartPolicy, and no rules by exit code";
+                return Err(Error::unimplemented("RestartPolicyRulesNotPlayed", message)
+                    .field(format!("spec.{list}[{index}].restartPolicyRules")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -57,11 +85,14 @@ pub(crate) struct Container<'a> {
     #[serde(default)]
     pub(crate) restart_policy: Option<RestartPolicy>,
     #[serde(default)]
+    pub(crate) restart_policy_rules: Option<Vec<IgnoredAny>>,
+    #[serde(default)]
     pub(crate) resources: Option<Resources>,
 }
 
 impl Container<'_> {
-    pub(crate) fn is_sidecar(&self) -> bool {
+    /// Of an init container: it goes on running beside the ordinary ones. Of another it says nothing.
+    pub(crate) fn is_sidecar_as_init(&self) -> bool {
         self.restart_policy == Some(RestartPolicy::Always)
     }
 }
@@ -105,5 +136,35 @@ impl<'de> Deserialize<'de> for Annotations {
             }
         }
         deserializer.deserialize_any(Ours)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(text: &str) -> Spec<'_> {
+        vk_provider::serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_grace_below_zero_is_a_second() {
+        for (seconds, millis) in [("null", 30_000), ("0", 0), ("7", 7_000), ("-5", 1_000)] {
+            let text = format!(r#"{{"containers":[],"terminationGracePeriodSeconds":{seconds}}}"#);
+            assert_eq!(spec(&text).grace(), millis, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn rules_by_exit_code_are_refused_by_field() {
+        let rules = r#""restartPolicy":"Never","restartPolicyRules":[{"action":"Restart"}]"#;
+        let text = format!(r#"{{"containers":[{{"name":"a","restartPolicyRules":[]}},{{"name":"b",{rules}}}]}}"#);
+        assert_eq!(spec(&text).check().unwrap_err().field.as_deref(), Some("spec.containers[1].restartPolicyRules"));
+        let text = format!(r#"{{"initContainers":[{{"name":"i",{rules}}}],"containers":[{{"name":"a"}}]}}"#);
+        assert_eq!(
+            spec(&text).check().unwrap_err().field.as_deref(),
+            Some("spec.initContainers[0].restartPolicyRules")
+        );
+        assert!(spec(r#"{"containers":[{"name":"a","restartPolicy":"Never"}]}"#).check().is_ok());
     }
 }

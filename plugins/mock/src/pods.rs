@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use vk_provider::store::{self, Expect, Versioned};
+use vk_provider::store::{self, Failure, Versioned};
 use vk_provider::{Deletion, DesiredPod, Error, ObservedPod, Page, PodRef, Pods, Result, log};
 
-use crate::backend::{self, Counts, Key, PODS};
+use crate::backend::{self, Counts, PODS};
 use crate::fault::{self, Fault};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Spec};
 use crate::record::Record;
 use crate::script::Script;
-use crate::status::Observer;
+use crate::status::observe;
 use crate::{Mock, config};
 
 /// A page ends before this many bytes of statuses; the contract's limit is 1 MiB.
@@ -23,44 +23,43 @@ impl Pods for Mock {
 
     fn update_pod(pod: DesiredPod) -> Result<()> {
         let manifest: Manifest = pod.read()?;
-        let key = Key::of(&pod.id);
-        let base = backend::look(&key, backend::now())?.ok_or_else(|| unknown(&pod.id))?.value.counts;
-        let counts = backend::count(&key, base, |counts| counts.update += 1)?;
-        let fault = Script::parse(&manifest.metadata.annotations, &manifest.spec)?.faults.update;
-        let fault = fault.filter(|fault| fault.applies(counts.update));
-        before(fault.as_ref())?;
-        backend::retry(|| {
-            let now = backend::now();
-            let there = backend::look(&key, now)?.ok_or_else(|| unknown(&pod.id))?;
-            let script = Script::parse(&manifest.metadata.annotations, &manifest.spec)?;
-            let new = Record::new(&pod, &manifest.spec, script, there.value.timing.created, base);
-            Ok(backend::save(&key, &there.value.updated(new), Expect::Revision(there.revision), now)?)
+        let id = &pod.id;
+        let there = backend::look(id, backend::now())?.ok_or_else(|| unknown(id))?;
+        let counts = backend::count(id, there.value.counts, |counts| counts.update += 1)?;
+        let script = script(&manifest)?;
+        let fault = script.faults.update.as_ref().filter(|fault| fault.applies(counts.update));
+        before(fault)?;
+        backend::change(id, there, backend::now(), |there| {
+            let there = there.ok_or_else(|| unknown(id))?;
+            let new = Record::new(&pod, &manifest.spec, &script, there.timing.created, there.counts);
+            Ok(there.updated(new))
         })?;
-        after(fault.as_ref())
+        after(fault)
     }
 
     fn delete_pod(id: PodRef, _: Option<DesiredPod>, grace: Option<Duration>) -> Result<Deletion> {
-        let key = Key::of(&id);
-        let Some(there) = backend::look(&key, backend::now())? else { return Ok(Deletion::Gone) };
-        let counts = backend::count(&key, there.value.counts, |counts| counts.delete += 1)?;
-        let fault = there.value.faults.delete.filter(|fault| fault.applies(counts.delete));
+        let Some(there) = backend::look(&id, backend::now())? else { return Ok(Deletion::Gone) };
+        let counts = backend::count(&id, there.value.counts, |counts| counts.delete += 1)?;
+        let fault = there.value.faults.delete.clone().filter(|fault| fault.applies(counts.delete));
         before(fault.as_ref())?;
-        let deletion = backend::retry(|| stop(&key, grace))?;
+        let deletion = stop(&id, there, grace)?;
         after(fault.as_ref())?;
         Ok(deletion)
     }
 
     fn get_pod(id: PodRef) -> Result<Option<ObservedPod>> {
-        let key = Key::of(&id);
-        let Some(there) = backend::look(&key, backend::now())? else { return Ok(None) };
-        let counts = backend::count(&key, there.value.counts, |counts| counts.get += 1)?;
-        let Some(fault) = there.value.faults.get.as_ref().filter(|fault| fault.applies(counts.get)) else {
-            return Ok(Some(Observer::new(backend::now()).observe(&key, &there.value)));
-        };
-        fault.before()?;
-        fault.after()?;
         let now = backend::now();
-        Ok(backend::look(&key, now)?.map(|there| Observer::new(now).observe(&key, &there.value)))
+        let Some(there) = backend::look(&id, now)? else { return Ok(None) };
+        if let Some(fault) = &there.value.faults.get {
+            let counts = backend::count(&id, there.value.counts, |counts| counts.get += 1)?;
+            if fault.applies(counts.get) {
+                fault.before()?;
+                fault.after()?;
+                let now = backend::now();
+                return Ok(backend::look(&id, now)?.map(|there| observe(&id, &there.value, now)));
+            }
+        }
+        Ok(Some(observe(&id, &there.value, now)))
     }
 
     fn get_pods(after: Option<String>) -> Result<Page<ObservedPod>> {
@@ -69,99 +68,90 @@ impl Pods for Mock {
     }
 }
 
+fn script(manifest: &Manifest<'_>) -> Result<Script> {
+    manifest.spec.check()?;
+    Script::parse(&manifest.metadata.annotations, &manifest.spec)
+}
+
 fn create(pod: &DesiredPod) -> Result<ObservedPod> {
     let manifest: Manifest = pod.read()?;
-    let script = Script::parse(&manifest.metadata.annotations, &manifest.spec)?;
-    let key = Key::of(&pod.id);
-    let Some(fault) = script.faults.create.clone() else {
-        return make(pod, &manifest, script, &key, None);
-    };
+    let script = script(&manifest)?;
+    let Some(fault) = &script.faults.create else { return make(pod, &manifest.spec, &script, false) };
     // Counted before it acts: a call that never returns counts too.
-    let counts = backend::count(&key, Counts::default(), |counts| counts.create += 1)?;
+    let counts = backend::count(&pod.id, Counts::default(), |counts| counts.create += 1)?;
     let fault = Some(fault).filter(|fault| fault.applies(counts.create));
-    before(fault.as_ref())?;
-    let observed = make(pod, &manifest, script, &key, Some(counts))?;
-    after(fault.as_ref())?;
+    before(fault)?;
+    let observed = make(pod, &manifest.spec, &script, true)?;
+    after(fault)?;
     Ok(observed)
 }
 
-/// Makes the workload, or finds it. `counted` are the counts if this call is among them.
-fn make(
-    pod: &DesiredPod,
-    manifest: &Manifest<'_>,
-    script: Script,
-    key: &Key,
-    counted: Option<Counts>,
-) -> Result<ObservedPod> {
-    let now = backend::now();
-    if let Some(there) = backend::look(key, now)? {
-        return found(key, &there, counted.is_some());
-    }
-    let before = if counted.is_some() { counted } else { backend::counts(key)? };
-    let mut counts = before.unwrap_or_default();
-    counts.create += u32::from(counted.is_none());
-    counts.made += 1;
-    let record = Record::new(pod, &manifest.spec, script, now, counts);
-    match backend::save(key, &record, Expect::Absent, now) {
-        // Another create for the UID was quicker.
-        Err(failure) if failure.is_conflict() => {
-            let there = backend::find(key)?.ok_or_else(|| Error::from(failure))?;
-            return found(key, &there, counted.is_some());
+/// Makes the workload, or finds it. `counted`: this call is counted already.
+fn make(pod: &DesiredPod, spec: &Spec<'_>, script: &Script, counted: bool) -> Result<ObservedPod> {
+    let (id, now) = (&pod.id, backend::now());
+    let mut record = Record::new(pod, spec, script, now, Counts::default());
+    loop {
+        // What was counted for the UID so far. That one more was made is written with it, so that neither is without the other.
+        record.counts = backend::counts(id, Counts::default())?;
+        record.counts.create += u32::from(!counted);
+        record.counts.made += 1;
+        match backend::make(id, &record, now)? {
+            None => break,
+            Some(there) if there.value.timing.is_gone(now) => backend::clear(id, &there)?,
+            Some(there) => {
+                if !counted {
+                    backend::count(id, there.value.counts, |counts| counts.create += 1)?;
+                }
+                return Ok(observe(id, &there.value, now));
+            }
         }
-        result => result?,
     }
-    log!("workload made uid={} made={}", key.uid(), counts.made);
-    if before.is_some() {
-        backend::set_counts(key, counts)?;
-    }
-    Ok(Observer::new(now).observe(key, &record))
+    log!("workload made uid={} made={}", id.uid, record.counts.made);
+    Ok(observe(id, &record, now))
 }
 
-fn found(key: &Key, there: &Versioned<Record>, counted: bool) -> Result<ObservedPod> {
-    if !counted {
-        backend::count(key, there.value.counts, |counts| counts.create += 1)?;
+/// Takes the workload away, or says that it will be gone. A shorter grace shortens, a longer one does nothing.
+fn stop(id: &PodRef, mut there: Versioned<Record>, grace: Option<Duration>) -> Result<Deletion> {
+    loop {
+        let now = backend::now();
+        if there.value.timing.is_gone(now) {
+            backend::clear(id, &there)?;
+            return Ok(Deletion::Gone);
+        }
+        let (written, deletion) = match there.value.stopped(grace, now) {
+            None => (backend::remove(id, &there, "removed"), Deletion::Gone),
+            Some(record) if record == there.value => return Ok(Deletion::Stopping),
+            Some(record) => (backend::replace(id, &record, there.revision, now), Deletion::Stopping),
+        };
+        match written {
+            // Another call was quicker: the same with what it has left.
+            Err(Failure::Conflict { key, there: Some(entry) }) => there = Versioned::parse(&key, &entry)?,
+            Err(Failure::Conflict { there: None, .. }) => return Ok(Deletion::Gone),
+            result => {
+                result?;
+                return Ok(deletion);
+            }
+        }
     }
-    Ok(Observer::new(backend::now()).observe(key, &there.value))
-}
-
-/// Takes the workload away, or says when it will be gone. A shorter grace shortens, a longer one does nothing.
-fn stop(key: &Key, grace: Option<Duration>) -> Result<Deletion> {
-    let now = backend::now();
-    let Some(Versioned { value: mut record, revision }) = backend::look(key, now)? else { return Ok(Deletion::Gone) };
-    let grace = grace.map_or(record.grace, |grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
-    let time = record.stop_after.unwrap_or(0).min(grace);
-    if time == 0 {
-        backend::remove(key, revision, "removed")?;
-        return Ok(Deletion::Gone);
-    }
-    let gone = record.timing.gone.unwrap_or(u64::MAX).min(now.saturating_add(time));
-    if record.stopping && record.timing.gone == Some(gone) {
-        return Ok(Deletion::Stopping);
-    }
-    record.timing.gone = Some(gone);
-    record.stopping = true;
-    backend::save(key, &record, Expect::Revision(revision), now)?;
-    Ok(Deletion::Stopping)
 }
 
 /// A page of the pods that are there.
 pub(crate) fn list(after: Option<&str>, now: u64) -> Result<Page<ObservedPod>> {
-    let observer = Observer::new(now);
-    let (mut items, mut next, mut bytes) = (Vec::new(), None, 0);
-    for (name, entry) in store::scan(PODS, after)? {
-        let key = Key::from_store(PODS, &name);
-        let record: Record = entry.parse()?;
+    let page = store::page(PODS, after)?;
+    let (mut items, mut last, mut bytes) = (Vec::new(), None, 0);
+    for (name, entry) in page.items {
+        let record: Record = entry.parse(&name)?;
         if !record.timing.is_gone(now) {
-            let pod = observer.observe(&key, &record);
+            let pod = observe(&backend::id(PODS, &name)?, &record, now);
             bytes += pod.status.len();
             if bytes > PAGE_BYTES && !items.is_empty() {
-                break;
+                return Ok(Page { items, next: last });
             }
             items.push(pod);
         }
-        next = Some(name);
+        last = Some(name);
     }
-    Ok(Page { items, next })
+    Ok(Page { items, next: page.next })
 }
 
 fn before(fault: Option<&Fault>) -> Result<()> {

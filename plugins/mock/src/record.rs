@@ -1,5 +1,7 @@
 //! What is kept of a pod: its plan, made once from manifest and annotations.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use vk_provider::pod::{DesiredPod, ResolvedContainer};
 use vk_provider::{PodRef, config};
@@ -8,9 +10,6 @@ use crate::backend::Counts;
 use crate::manifest::{Container, Spec};
 use crate::script::{Faults, Script};
 use crate::state::{Run, Timing};
-
-/// When the manifest does not say it; the API server always does.
-const GRACE: u64 = 30;
 
 /// One pod. Its name is in the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,22 +54,22 @@ pub(crate) struct Part {
 
 impl Record {
     /// The plan of a pod that is made now.
-    pub(crate) fn new(pod: &DesiredPod, spec: &Spec<'_>, script: Script, created: u64, counts: Counts) -> Self {
+    pub(crate) fn new(pod: &DesiredPod, spec: &Spec<'_>, script: &Script, created: u64, counts: Counts) -> Self {
         let timing = Timing {
             created,
             start_after: script.start_after,
             restart: spec.restart_policy,
             backoff: script.restart_backoff,
-            init: spec.init().iter().map(|container| init_run(container, &script)).collect(),
-            main: spec.containers.iter().map(|container| main_run(container, &script)).collect(),
+            init: spec.init().iter().map(|container| init_run(container, script)).collect(),
+            main: spec.containers.iter().map(|container| main_run(container, script)).collect(),
             gone: script.vanish_after.map(|after| created + after),
         };
-        let init = spec.init().iter().map(|container| Part::new(pod, container, &script, false));
-        let main = spec.containers.iter().map(|container| Part::new(pod, container, &script, true));
+        let init = spec.init().iter().map(|container| Part::new(pod, container, script, false));
+        let main = spec.containers.iter().map(|container| Part::new(pod, container, script, true));
         let containers = init.chain(main).collect();
-        let ip = script.ip.unwrap_or_else(|| address(&pod.id, spec.host_network));
-        let grace = spec.termination_grace_period_seconds.unwrap_or(GRACE).saturating_mul(1000);
-        let (stop_after, faults, revision) = (script.stop_after, script.faults, pod.revision.clone());
+        let ip = script.ip.clone().unwrap_or_else(|| address(&pod.id, spec.host_network));
+        let (stop_after, faults, revision) = (script.stop_after, script.faults.clone(), pod.revision.clone());
+        let grace = spec.grace();
         Self { revision, ip, timing, containers, stop_after, grace, stopping: false, faults, counts }
     }
 
@@ -79,17 +78,32 @@ impl Record {
         new.timing.gone = if self.stopping { self.timing.gone } else { new.timing.gone };
         Self { stopping: self.stopping, counts: self.counts, ..new }
     }
+
+    /// The same workload on its way out; none: it goes at once.
+    pub(crate) fn stopped(&self, grace: Option<Duration>, now: u64) -> Option<Self> {
+        let grace = grace.map_or(self.grace, |grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
+        let time = self.stop_after.unwrap_or(0).min(grace);
+        if time == 0 {
+            return None;
+        }
+        let gone = self.timing.gone.unwrap_or(u64::MAX).min(now.saturating_add(time));
+        let timing = Timing { gone: Some(gone), ..self.timing.clone() };
+        Some(Self { timing, stopping: true, ..self.clone() })
+    }
 }
 
 fn init_run(container: &Container<'_>, script: &Script) -> Run {
     let (run_for, exit_code) = (script.run_for.of(&container.name), script.exit_code.of(&container.name));
-    Run { run_for, exit_code: exit_code.unwrap_or(0), sidecar: container.is_sidecar() }
+    let sidecar = container.is_sidecar_as_init();
+    // A sidecar starts again in any case.
+    let restart = container.restart_policy.filter(|_| !sidecar);
+    Run { run_for, exit_code: exit_code.unwrap_or(0), sidecar, restart }
 }
 
 fn main_run(container: &Container<'_>, script: &Script) -> Run {
     let (run_for, exit_code) =
         (script.run_for.of_ordinary(&container.name), script.exit_code.of_ordinary(&container.name));
-    Run { run_for, exit_code: exit_code.unwrap_or(0), sidecar: false }
+    Run { run_for, exit_code: exit_code.unwrap_or(0), sidecar: false, restart: container.restart_policy }
 }
 
 impl Part {
@@ -128,14 +142,15 @@ fn hidden(secret: &str) -> String {
     format!("(secret, {} bytes)", secret.len())
 }
 
-/// An address that is the pod's own for all its life: in 198.18.0.0/15, which RFC 2544 keeps for benchmarks, so that it can never be
-/// a real machine's.
+/// An address that is the pod's own for all its life: in 240.0.0.0/4, which RFC 1112 keeps for a future that never came, so that it can
+/// never be a real machine's. There are some 250 million; two of them are the same from about 18 000 pods on.
 fn address(id: &PodRef, host_network: bool) -> String {
     if host_network {
         return config::node().internal_ip;
     }
     let hash = hash(&id.uid);
-    format!("198.{}.{}.{}", 18 + (hash & 1), (hash >> 8) & 255, 1 + (hash >> 16) % 254)
+    // The last 16 million have the broadcast address among them.
+    format!("{}.{}.{}.{}", 240 + hash % 15, (hash >> 8) & 255, (hash >> 16) & 255, 1 + (hash >> 24) % 254)
 }
 
 /// FNV-1a: the same for the same text, for ever.

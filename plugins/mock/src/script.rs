@@ -152,8 +152,10 @@ impl Script {
     fn check_exit_codes(&self, spec: &Spec<'_>) -> Result<()> {
         let why = "it has no effect without run-for, such as `run-for: 5s`";
         let endless = |container: &Container<'_>| self.run_for.of_ordinary(&container.name).is_none();
-        let alone = spec.containers.iter().find(|it| self.exit_code.of(&it.name).is_some() && endless(it));
-        if let Some(container) = alone {
+        // An ordinary init container has an end in any case.
+        let sidecars = spec.init().iter().filter(|it| it.is_sidecar_as_init() && self.run_for.of(&it.name).is_none());
+        let mut never_end = spec.containers.iter().filter(|it| endless(it)).chain(sidecars);
+        if let Some(container) = never_end.find(|it| self.exit_code.of(&it.name).is_some()) {
             return Err(refusal(&format!("exit-code.{}", container.name), why));
         }
         if self.exit_code.all.is_some() && spec.containers.iter().all(endless) {
@@ -226,7 +228,8 @@ mod tests {
     use super::*;
 
     fn parse(annotations: &[(&str, &str)]) -> Result<Script> {
-        let spec = r#"{"initContainers":[{"name":"setup"}],"containers":[{"name":"web"},{"name":"db"}]}"#;
+        let spec = r#"{"initContainers":[{"name":"setup"},{"name":"proxy","restartPolicy":"Always"}],
+            "containers":[{"name":"web"},{"name":"db"}]}"#;
         let list = annotations.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Script::parse(&Annotations(list), &serde_json::from_str(spec).unwrap())
     }
@@ -249,6 +252,8 @@ mod tests {
         assert_eq!(script.run_for.of_ordinary("db"), Some(60_000));
         assert_eq!(script.run_for.of("setup"), Some(1_000));
         assert_eq!((script.exit_code.of_ordinary("web"), script.exit_code.of_ordinary("db")), (None, Some(3)));
+        assert!(parse(&[("exit-code.setup", "3")]).is_ok(), "an init container ends by itself");
+        assert!(parse(&[("exit-code.proxy", "3"), ("run-for.proxy", "1s")]).is_ok());
     }
 
     #[test]
@@ -261,6 +266,7 @@ mod tests {
             ("exit-code", "256", "\"256\" is no exit code; write a number from 0 to 255"),
             ("exit-code", "3", "no effect without run-for"),
             ("exit-code.web", "3", "no effect without run-for"),
+            ("exit-code.proxy", "3", "no effect without run-for"),
             ("restart-backoff", "0s", "\"0s\" is not from 1ms to 300s"),
             ("log-lines", "many", "\"many\" is no number of lines"),
             ("log-every", "0s", "\"0s\" is not from 1ms"),

@@ -43,6 +43,9 @@ pub(crate) struct Run {
     pub(crate) exit_code: i32,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) sidecar: bool,
+    /// The container's own, which goes before the pod's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) restart: Option<RestartPolicy>,
 }
 
 const fn is_zero(number: &u64) -> bool {
@@ -112,22 +115,26 @@ impl Timing {
         self.gone.is_some_and(|gone| gone <= now)
     }
 
-    /// What the pod does now.
+    /// What the pod does now. Whoever sees it sees it made, though they read the clock before it was: a pod that seemed to
+    /// wait then would have no news afterwards.
     pub(crate) fn at(&self, now: u64) -> Snapshot {
+        let now = now.max(self.created);
         let (init, main, end) = self.courses();
         let lives = |courses: &[Course]| courses.iter().map(|course| course.at(now, self.backoff)).collect::<Vec<_>>();
         let (init, main) = (lives(&init), lives(&main));
-        let end = end.map(|(end, _)| end).filter(|end| *end <= now);
-        let phase = self.phase(&main, now);
-        Snapshot { phase, sandbox: self.sandbox(), init, main, end }
+        let end = end.filter(|(end, _)| *end <= now);
+        let phase = match end {
+            Some((_, true)) => Phase::Succeeded,
+            Some((_, false)) => Phase::Failed,
+            None if main.contains(&Life::Waiting) => Phase::Pending,
+            None => Phase::Running,
+        };
+        Snapshot { phase, sandbox: self.sandbox(), init, main, end: end.map(|(end, _)| end) }
     }
 
-    fn phase(&self, main: &[Life], now: u64) -> Phase {
-        match self.courses().2 {
-            Some((end, well)) if end <= now => return if well { Phase::Succeeded } else { Phase::Failed },
-            _ => {}
-        }
-        if main.iter().any(|life| matches!(life, Life::Waiting)) { Phase::Pending } else { Phase::Running }
+    /// It does not stay as it was made.
+    pub(crate) fn ever_changes(&self) -> bool {
+        self.next_after(self.created).is_some()
     }
 
     /// The first change after a time.
@@ -160,19 +167,21 @@ impl Timing {
         let mut failed = None;
         let mut init: Vec<Course> = Vec::with_capacity(self.init.len());
         for run in &self.init {
-            let restarts = run.sidecar || (run.exit_code != 0 && self.restart != RestartPolicy::Never);
+            let restarts = run.sidecar || (run.exit_code != 0 && self.restarts(run));
             let run_for = if run.sidecar { run.run_for } else { Some(run.run_for.unwrap_or(0)) };
             let course = Course { run: Run { run_for, ..*run }, begin, restarts, stop: None };
             if !run.sidecar {
                 let end = begin.zip(run_for).map(|(begin, run_for)| begin + run_for);
                 if run.exit_code != 0 && !restarts {
-                    failed = end.map(|end| (end, false));
+                    // The first one to fail: those after it never begin, and so have no end.
+                    failed = failed.or(end.map(|end| (end, false)));
                 }
                 begin = end.filter(|_| run.exit_code == 0);
             }
             init.push(course);
         }
-        let main: Vec<Course> = self.main.iter().map(|run| self.ordinary(*run, begin)).collect();
+        let ordinary = |run: &Run| Course { run: *run, begin, restarts: self.restarts(run), stop: None };
+        let main: Vec<Course> = self.main.iter().map(ordinary).collect();
         let end = failed.or_else(|| pod_end(&main));
         for course in init.iter_mut().filter(|course| course.run.sidecar) {
             course.stop = end.map(|(end, _)| end);
@@ -180,13 +189,13 @@ impl Timing {
         (init, main, end)
     }
 
-    fn ordinary(&self, run: Run, begin: Option<u64>) -> Course {
-        let restarts = match self.restart {
+    /// An ordinary container starts again after its end.
+    fn restarts(&self, run: &Run) -> bool {
+        match run.restart.unwrap_or(self.restart) {
             RestartPolicy::Always => true,
             RestartPolicy::OnFailure => run.exit_code != 0,
             RestartPolicy::Never => false,
-        };
-        Course { run, begin, restarts, stop: None }
+        }
     }
 }
 
@@ -203,22 +212,15 @@ impl Course {
     fn at(&self, now: u64, backoff: u64) -> Life {
         // A sidecar's state stands still at the pod's end.
         let seen = self.stop.map_or(now, |stop| now.min(stop));
-        let Some(mut attempt) =
-            self.begin.filter(|begin| *begin <= seen).map(|begin| self.current(begin, seen, backoff))
-        else {
-            return Life::Waiting;
-        };
-        let ended = attempt.end.is_some_and(|end| end <= seen);
-        match self.stop.filter(|stop| *stop <= now) {
-            Some(stop) if !ended => {
-                attempt.end = Some(stop);
-                attempt.exit_code = 0;
-                Life::Ended(attempt)
-            }
-            Some(_) => Life::Ended(attempt),
-            None if !ended => Life::Running(attempt),
-            None if self.restarts => Life::BackOff(attempt, self.delay(attempt.number, backoff)),
-            None => Life::Ended(attempt),
+        let Some(begin) = self.begin.filter(|begin| *begin <= seen) else { return Life::Waiting };
+        let attempt = self.current(begin, seen, backoff);
+        let stopped = self.stop.is_some_and(|stop| stop <= now);
+        if attempt.end.is_none_or(|end| end > seen) {
+            Life::Running(attempt)
+        } else if self.restarts && !stopped {
+            Life::BackOff(attempt, self.delay(attempt.number, backoff))
+        } else {
+            Life::Ended(attempt)
         }
     }
 
@@ -241,7 +243,12 @@ impl Course {
     }
 
     fn attempt(&self, number: u32, start: u64) -> Attempt {
-        Attempt { number, start, end: self.run.run_for.map(|run_for| start + run_for), exit_code: self.run.exit_code }
+        let end = self.run.run_for.map(|run_for| start + run_for);
+        match self.stop {
+            // It ends because it is stopped, which is no failure of its own.
+            Some(stop) if end.is_none_or(|end| end > stop) => Attempt { number, start, end: Some(stop), exit_code: 0 },
+            _ => Attempt { number, start, end, exit_code: self.run.exit_code },
+        }
     }
 
     /// The attempt that runs at a time or ended last before it. The time is not before the beginning.
@@ -274,7 +281,7 @@ impl Course {
             start = start.checked_add(period.checked_mul(steps.into())?)?;
             number += steps;
         }
-        Some(self.attempt(wanted, start))
+        if self.stop.is_some_and(|stop| start > stop) { None } else { Some(self.attempt(wanted, start)) }
     }
 
     /// How long an attempt's end is before the next one's start.
@@ -318,11 +325,11 @@ mod tests {
     }
 
     const fn ends(seconds: u64, exit_code: i32) -> Run {
-        Run { run_for: Some(seconds * SECOND), exit_code, sidecar: false }
+        Run { run_for: Some(seconds * SECOND), exit_code, ..FOR_EVER }
     }
 
-    const FOR_EVER: Run = Run { run_for: None, exit_code: 0, sidecar: false };
-    const SIDECAR: Run = Run { run_for: None, exit_code: 0, sidecar: true };
+    const FOR_EVER: Run = Run { run_for: None, exit_code: 0, sidecar: false, restart: None };
+    const SIDECAR: Run = Run { sidecar: true, ..FOR_EVER };
 
     /// `w` waits, `r2` runs as attempt 2, `b2` backs off after attempt 2, `e3` has ended with code 3.
     fn told(timing: &Timing, seconds: u64) -> String {
@@ -351,6 +358,12 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_was_read_before_the_creation_makes_no_difference() {
+        let plain = Timing { created: 5 * SECOND, ..timing(RestartPolicy::Always, &[FOR_EVER]) };
+        assert_eq!(told(&plain, 4), "Running r0");
+    }
+
+    #[test]
     fn start_after_keeps_it_pending() {
         let late = Timing { start_after: 2 * SECOND, ..timing(RestartPolicy::Always, &[FOR_EVER]) };
         assert_eq!((told(&late, 1), told(&late, 2)), ("Pending w".to_owned(), "Running r0".to_owned()));
@@ -376,6 +389,25 @@ mod tests {
         ] {
             assert_eq!(told(&timing(restart, &runs), seconds), expected, "{restart:?} {runs:?} {seconds}");
         }
+    }
+
+    #[test]
+    fn a_containers_own_restart_policy_goes_before_the_pods() {
+        use RestartPolicy::{Always, Never, OnFailure};
+        let own = |restart: RestartPolicy, run: Run| Run { restart: Some(restart), ..run };
+        for (restart, runs, seconds, expected) in [
+            (Always, vec![own(Never, ends(5, 0))], 5, "Succeeded e0"),
+            (Always, vec![own(Never, ends(5, 3))], 5, "Failed e3"),
+            (Always, vec![own(Never, ends(5, 3)), FOR_EVER], 9, "Running e3 r0"),
+            (Always, vec![own(OnFailure, ends(5, 0)), own(Never, ends(6, 0))], 6, "Succeeded e0 e0"),
+            (Never, vec![own(Always, ends(5, 0))], 5, "Running r1"),
+            (Never, vec![own(OnFailure, ends(5, 3)), ends(6, 0)], 10, "Running b1 e0"),
+        ] {
+            assert_eq!(told(&timing(restart, &runs), seconds), expected, "{restart:?} {runs:?} {seconds}");
+        }
+        let with_init = |restart, init| Timing { init: vec![init], ..timing(restart, &[FOR_EVER]) };
+        assert_eq!(told(&with_init(Always, own(Never, ends(2, 1))), 2), "Failed e1i w");
+        assert_eq!(told(&with_init(Never, own(OnFailure, ends(2, 1))), 4), "Pending b1i w");
     }
 
     #[test]
@@ -435,6 +467,23 @@ mod tests {
         let always = Timing { init, ..timing(RestartPolicy::Always, &[FOR_EVER]) };
         assert_eq!(told(&always, 4), "Pending r0i b1i wi w");
         assert_eq!(told(&always, 14), "Pending r0i r2i wi w");
+    }
+
+    #[test]
+    fn the_first_init_container_that_fails_is_the_pods_end() {
+        let two = Timing { init: vec![ends(2, 1), ends(1, 1)], ..timing(RestartPolicy::Never, &[FOR_EVER]) };
+        assert_eq!((told(&two, 1), told(&two, 2)), ("Pending r0i wi w".into(), "Failed e1i wi w".into()));
+        assert_eq!(changes(&two, 9), [2]);
+    }
+
+    #[test]
+    fn what_the_pods_end_stops_has_an_end() {
+        let pod = Timing { init: vec![SIDECAR], ..timing(RestartPolicy::Never, &[ends(6, 0)]) };
+        assert_eq!(pod.attempt(0, 0).unwrap().end, Some(6 * SECOND));
+        let crash = Timing { init: vec![Run { sidecar: true, ..ends(4, 1) }], ..pod };
+        let attempts = [0, 1].map(|number| crash.attempt(0, number).unwrap());
+        assert_eq!(attempts.map(|it| (it.end.unwrap() / SECOND, it.exit_code)), [(4, 1), (6, 0)]);
+        assert_eq!(crash.attempt(0, 2), None, "it would begin after the pod's end");
     }
 
     #[test]

@@ -2,56 +2,30 @@
 
 use vk_provider::status::{Condition, ContainerStatus, Phase, PodStatus, Terminated};
 use vk_provider::time::Time;
-use vk_provider::{ObservedPod, config};
+use vk_provider::{ObservedPod, PodRef};
 
-use crate::backend::Key;
 use crate::record::{Part, Record};
 use crate::state::{Attempt, Life, Snapshot};
 
-/// Makes statuses for one call: what does not differ from pod to pod is asked for once.
-pub(crate) struct Observer {
-    host_ip: String,
-    now: u64,
-}
-
-impl Observer {
-    pub(crate) fn new(now: u64) -> Self {
-        Self { host_ip: config::node().internal_ip, now }
+/// The pod as the backend has it at a time. The machine's address is left to the host, which knows it.
+pub(crate) fn observe(id: &PodRef, record: &Record, now: u64) -> ObservedPod {
+    let snapshot = record.timing.at(now);
+    let mut status = PodStatus::new(snapshot.phase).started(Time::from_millis(record.timing.created));
+    if snapshot.sandbox <= now {
+        status = status.pod_ip(record.ip.clone());
     }
-
-    /// The pod as the backend has it.
-    pub(crate) fn observe(&self, key: &Key, record: &Record) -> ObservedPod {
-        self.status(key, record).observed(key.id(), Some(record.revision.clone()))
+    for (index, (part, life)) in record.containers.iter().zip(snapshot.init.iter().chain(&snapshot.main)).enumerate() {
+        let container = Container { id, record, part, index }.status(*life);
+        status =
+            if index < snapshot.init.len() { status.init_container(container) } else { status.container(container) };
     }
-
-    /// The status alone.
-    pub(crate) fn status(&self, key: &Key, record: &Record) -> PodStatus {
-        let snapshot = record.timing.at(self.now);
-        let mut status = PodStatus::new(snapshot.phase).started(Time::from_millis(record.timing.created));
-        if !self.host_ip.is_empty() {
-            status = status.host_ip(self.host_ip.clone());
-        }
-        if snapshot.sandbox <= self.now {
-            status = status.pod_ip(record.ip.clone());
-        }
-        for (index, (part, life)) in
-            record.containers.iter().zip(snapshot.init.iter().chain(&snapshot.main)).enumerate()
-        {
-            let container = Container { key, record, part, index }.status(*life);
-            status = if index < snapshot.init.len() {
-                status.init_container(container)
-            } else {
-                status.container(container)
-            };
-        }
-        status.conditions = Readiness { record, snapshot: &snapshot, now: self.now }.conditions();
-        status
-    }
+    status.conditions = Readiness { record, snapshot: &snapshot, now }.conditions();
+    status.observed(id.clone(), Some(record.revision.clone()))
 }
 
 /// One container of a pod.
 struct Container<'a> {
-    key: &'a Key,
+    id: &'a PodRef,
     record: &'a Record,
     part: &'a Part,
     index: usize,
@@ -61,35 +35,39 @@ impl Container<'_> {
     fn status(&self, life: Life) -> ContainerStatus {
         let status = ContainerStatus::new(self.part.name.clone(), self.part.image.clone());
         let Some(attempt) = life.attempt() else { return status.waiting(waiting_reason(self.record), None) };
-        let status = status.id(self.id(attempt.number)).image_id(format!("mock://{}", self.part.image));
+        let status = status.id(self.attempt_id(attempt.number)).image_id(format!("mock://{}", self.part.image));
         let before = attempt.number.checked_sub(1).and_then(|number| self.record.timing.attempt(self.index, number));
         let restarted =
             |status: ContainerStatus| status.restarted(attempt.number, before.map(|before| self.terminated(before)));
+        // Ready is what serves; of an init container that does not go on beside the others, what has ended well.
+        let initializes = self.record.timing.init.get(self.index).is_some_and(|run| !run.sidecar);
         match life {
             Life::BackOff(_, delay) => status
                 .restarted(attempt.number, Some(self.terminated(attempt)))
                 .waiting("CrashLoopBackOff", Some(self.back_off(delay))),
             Life::Ended(_) => {
-                let is_init = self.index < self.record.timing.init.len();
-                restarted(status).terminated(self.terminated(attempt)).ready(is_init && attempt.exit_code == 0)
+                restarted(status).terminated(self.terminated(attempt)).ready(initializes && attempt.exit_code == 0)
             }
-            _ => restarted(status).running(Time::from_millis(attempt.start)).ready(true),
+            _ => restarted(status).running(Time::from_millis(attempt.start)).ready(!initializes),
         }
     }
 
     fn back_off(&self, delay: u64) -> String {
-        let (id, name) = (self.key.id(), &self.part.name);
+        let (id, name) = (self.id, &self.part.name);
         let delay = go_duration(delay);
         format!("back-off {delay} restarting failed container={name} pod={}_{}({})", id.name, id.namespace, id.uid)
     }
 
     fn terminated(&self, attempt: Attempt) -> Terminated {
         let (start, end) = (Time::from_millis(attempt.start), Time::from_millis(attempt.end.unwrap_or(attempt.start)));
-        Terminated { container_id: Some(self.id(attempt.number)), ..Terminated::exited(attempt.exit_code, start, end) }
+        Terminated {
+            container_id: Some(self.attempt_id(attempt.number)),
+            ..Terminated::exited(attempt.exit_code, start, end)
+        }
     }
 
-    fn id(&self, attempt: u32) -> String {
-        format!("mock://{}/{}/{attempt}", self.key.uid(), self.part.name)
+    fn attempt_id(&self, attempt: u32) -> String {
+        format!("mock://{}/{}/{attempt}", self.id.uid, self.part.name)
     }
 }
 

@@ -11,7 +11,7 @@ use vk_provider::{
 };
 
 use crate::Mock;
-use crate::backend::{Key, TIMED, counts};
+use crate::backend::{self, Counts, TIMED};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -67,13 +67,23 @@ fn told(batch: &Batch) -> Vec<String> {
 }
 
 fn logs(pod: &DesiredPod, options: Options) -> Result<Vec<String>, Error> {
+    logs_of(pod, "web", options)
+}
+
+/// All that was counted for a pod.
+fn counted(pod: &DesiredPod) -> Counts {
+    let record = backend::find(&pod.id).unwrap();
+    backend::counts(&pod.id, record.map(|record| record.value.counts).unwrap_or_default()).unwrap()
+}
+
+fn logs_of(pod: &DesiredPod, container: &str, options: Options) -> Result<Vec<String>, Error> {
     let (sink, reader) = testing::pipe(usize::MAX);
-    Mock::get_container_logs(pod.id.clone(), "web".to_owned(), options, sink)?;
+    Mock::get_container_logs(pod.id.clone(), container.to_owned(), options, sink)?;
     Ok(reader.entries().iter().map(|entry| String::from_utf8(entry.bytes.clone()).unwrap()).collect())
 }
 
 #[test]
-fn a_plain_pod_runs_at_once_with_one_write() {
+fn a_plain_pod_comes_with_one_write_and_goes_with_one_removal() {
     testing::reset();
     let plain = pod("plain", &[]);
     let before = testing::writes();
@@ -81,7 +91,7 @@ fn a_plain_pod_runs_at_once_with_one_write() {
     assert_eq!(testing::writes() - before, 1);
     let expected = json!({
         "phase": "Running", "startTime": "2026-11-24T10:00:00Z",
-        "hostIP": "192.0.2.1", "hostIPs": [{"ip": "192.0.2.1"}], "podIP": status["podIP"], "podIPs": [{"ip": status["podIP"]}],
+        "podIP": status["podIP"], "podIPs": [{"ip": status["podIP"]}],
         "conditions": [
             {"type": "PodReadyToStartContainers", "status": "True", "lastTransitionTime": "2026-11-24T10:00:00Z"},
             {"type": "Initialized", "status": "True", "lastTransitionTime": "2026-11-24T10:00:00Z"},
@@ -91,9 +101,13 @@ fn a_plain_pod_runs_at_once_with_one_write() {
             "ready": true, "started": true, "restartCount": 0, "state": {"running": {"startedAt": "2026-11-24T10:00:00Z"}}}],
     });
     assert_eq!(status, expected);
-    assert!(status["podIP"].as_str().unwrap().starts_with("198."));
+    let ip: std::net::Ipv4Addr = status["podIP"].as_str().unwrap().parse().unwrap();
+    assert!((240..255).contains(&ip.octets()[0]), "{ip}");
     assert_eq!(get(&plain), Some(status));
     assert!(store::keys(TIMED, None).unwrap().is_empty());
+    assert_eq!(testing::writes() - before, 1, "a look writes nothing");
+    Mock::delete_pod(plain.id, None, None).unwrap();
+    assert_eq!(testing::writes() - before, 3, "a count, which is in memory alone, and the removal");
 }
 
 #[test]
@@ -164,12 +178,53 @@ fn init_containers_hold_the_pod_up() {
     assert_eq!(status["phase"], "Pending");
     assert_eq!(condition(&status, "Initialized")["message"], "containers with incomplete status: [setup]");
     assert_eq!(status["containerStatuses"][0]["state"]["waiting"]["reason"], "PodInitializing");
-    assert_eq!(status["initContainerStatuses"][0]["ready"], true);
+    let ready = |status: &Value| {
+        let list = status["initContainerStatuses"].as_array().unwrap();
+        list.iter().map(|container| container["ready"].as_bool().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(ready(&status), [true, false], "a sidecar that runs, and an init container that does");
     testing::advance(seconds(1));
     let status = get(&pod).unwrap();
+    assert_eq!(ready(&status), [true, true]);
     assert_eq!(status["phase"], "Running");
     assert_eq!(condition(&status, "Initialized")["lastTransitionTime"], "2026-11-24T10:00:03Z");
     assert_eq!(status["initContainerStatuses"][1]["state"]["terminated"]["reason"], "Completed");
+}
+
+#[test]
+fn a_sidecar_that_has_ended_is_not_ready_and_its_log_has_an_end() {
+    testing::reset();
+    let spec = json!({"restartPolicy": "Never", "initContainers": [{"name": "proxy", "image": "p", "restartPolicy": "Always"}],
+        "containers": [{"name": "web", "image": "w"}]});
+    let pod = pod_with("job", &[("run-for", "5s"), ("log-every.proxy", "2s")], spec);
+    create(&pod);
+    let follow = Options { follow: true, tail: Some(0), ..Options::default() };
+    assert_eq!(logs_of(&pod, "proxy", follow).unwrap(), ["tick 1", "tick 2"]);
+    assert_eq!(testing::now().since(clock_start()), seconds(5));
+    let proxy = &get(&pod).unwrap()["initContainerStatuses"][0];
+    assert_eq!((&proxy["ready"], &proxy["state"]["terminated"]["exitCode"]), (&json!(false), &json!(0)));
+}
+
+#[test]
+fn an_ordinary_container_with_a_policy_of_its_own_is_no_sidecar() {
+    testing::reset();
+    let spec =
+        json!({"restartPolicy": "Never", "containers": [{"name": "web", "image": "w", "restartPolicy": "Always"}]});
+    let pod = pod_with("own", &[("run-for", "5s"), ("exit-code", "1")], spec);
+    create(&pod);
+    testing::advance(seconds(6));
+    let status = get(&pod).unwrap();
+    assert_eq!(
+        (&status["phase"], &status["containerStatuses"][0]["restartCount"], &status["initContainerStatuses"]),
+        (&json!("Running"), &json!(1), &Value::Null)
+    );
+    let rules = json!({"containers": [{"name": "web", "image": "w", "restartPolicy": "Never",
+        "restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}]}]});
+    let error = Mock::create_pod(pod_with("rules", &[], rules)).unwrap_err();
+    assert_eq!(
+        (error.code, error.field.as_deref()),
+        (Code::Unimplemented, Some("spec.containers[0].restartPolicyRules"))
+    );
 }
 
 #[test]
@@ -179,8 +234,9 @@ fn a_create_is_idempotent_by_uid() {
     create(&pod);
     testing::advance(seconds(3));
     assert_eq!(create(&pod)["startTime"], "2026-11-24T10:00:00Z");
-    let counted = counts(&Key::of(&pod.id)).unwrap().unwrap();
-    assert_eq!((counted.create, counted.made), (2, 1));
+    assert_eq!((counted(&pod).create, counted(&pod).made), (2, 1));
+    assert_eq!(told(&next(listed(), 60)), ["twice Running"], "the second call did not move its start");
+    assert_eq!(testing::now().since(clock_start()), seconds(9));
 }
 
 #[test]
@@ -239,7 +295,11 @@ fn a_workload_can_vanish() {
     assert_eq!(phase(&pod), "gone");
     assert!(Mock::get_pods(None).unwrap().items.is_empty());
     create(&pod);
-    assert_eq!(counts(&Key::of(&pod.id)).unwrap().unwrap().made, 2);
+    assert_eq!(counted(&pod).made, 2);
+    testing::advance(seconds(6));
+    create(&pod);
+    assert_eq!(counted(&pod).made, 3, "the one that vanished meanwhile is cleared away by the create itself");
+    assert_eq!(store::keys(TIMED, None).unwrap().len(), 1);
 }
 
 fn clock_start() -> vk_provider::time::Time {
@@ -273,6 +333,29 @@ fn an_update_keeps_the_workload_and_its_age() {
 }
 
 #[test]
+fn an_update_may_start_and_end_what_time_does() {
+    testing::reset();
+    let mut pod = pod("web", &[]);
+    create(&pod);
+    let annotated = |pod: &DesiredPod, from: &str, to: &str| DesiredPod {
+        manifest: pod.manifest.replace(&format!("\"annotations\":{from}"), &format!("\"annotations\":{to}")),
+        ..pod.clone()
+    };
+    let crash = r#"{"mock.virtual-kubelet.io/run-for":"5s"}"#;
+    pod = annotated(&pod, "{}", crash);
+    Mock::update_pod(pod.clone()).unwrap();
+    assert_eq!(told(&next(listed(), 60)), ["web Running"]);
+    assert_eq!(testing::now().since(clock_start()), seconds(5));
+    let writes = testing::writes();
+    pod = annotated(&pod, crash, "{}");
+    Mock::update_pod(pod.clone()).unwrap();
+    assert_eq!(testing::writes() - writes, 3, "a count, the record, and the timing that no longer holds");
+    assert!(store::keys(TIMED, None).unwrap().is_empty());
+    assert_eq!(Mock::delete_pod(pod.id.clone(), None, None).unwrap(), Deletion::Gone);
+    assert_eq!(Mock::update_pod(pod).unwrap_err().code, Code::NotFound);
+}
+
+#[test]
 fn faults_strike_before_or_after_the_act() {
     testing::reset();
     let made = |name: &str| store::keys(&format!("pods/default/{name}/"), None).unwrap().len();
@@ -289,7 +372,7 @@ fn faults_strike_before_or_after_the_act() {
     let error = Mock::create_pod(lost.clone()).unwrap_err();
     assert_eq!((error.code, error.effect, made("lost")), (Code::Unavailable, Effect::Unknown, 1));
     create(&lost);
-    assert_eq!(counts(&Key::of(&lost.id)).unwrap().unwrap().made, 1);
+    assert_eq!(counted(&lost).made, 1);
 
     let late = pod(
         "late",
@@ -371,6 +454,35 @@ fn a_dropped_call_loses_nothing() {
     testing::advance(seconds(9));
     assert_eq!(told(&next(cursor.clone(), 0)), ["job touched"]);
     assert_eq!(told(&next(cursor, 0)), ["job touched"]);
+}
+
+#[test]
+fn a_clock_that_is_set_back_asks_for_a_list() {
+    testing::reset();
+    create(&pod("job", &[("start-after", "20s")]));
+    let cursor = listed();
+    let cursor = next(cursor, 10).cursor;
+    testing::set_back(seconds(5));
+    assert_eq!(Mock::next(cursor, seconds(60)).unwrap_err().code, Code::OutOfRange);
+    let cursor = listed();
+    assert_eq!(told(&next(cursor, 60)), ["job Running"], "at its time by the clock that counts now");
+    assert_eq!(testing::now().since(clock_start()), seconds(20));
+}
+
+#[test]
+fn a_timing_without_a_record_is_forgotten_after_a_while() {
+    testing::reset();
+    let pod = pod("crash", &[("run-for", "30s")]);
+    create(&pod);
+    // As if the host had been killed in the midst of the removal.
+    store::remove(&backend::key("pods/", &pod.id), store::Expect::Anything).unwrap();
+    let mut cursor = listed();
+    for (wait, left) in [(40, 1), (60, 0)] {
+        let batch = next(cursor, wait);
+        assert!(told(&batch).is_empty());
+        assert_eq!(store::keys(TIMED, None).unwrap().len(), left, "after {wait} s more");
+        cursor = batch.cursor;
+    }
 }
 
 #[test]
@@ -520,6 +632,32 @@ fn a_follow_ends_with_the_pod_the_reader_or_the_call() {
 }
 
 #[test]
+fn a_follow_outlives_the_stores_history() {
+    testing::reset();
+    let followed = pod("follow", &[("log-every", "2s"), ("run-for", "5s")]);
+    create(&followed);
+    testing::after(seconds(1), || {
+        create(&pod("other", &[]));
+        testing::forget_history();
+    });
+    let follow = Options { follow: true, tail: Some(0), ..Options::default() };
+    assert_eq!(logs(&followed, follow).unwrap(), ["tick 1", "tick 2"]);
+    assert_eq!(testing::now().since(clock_start()), seconds(5));
+}
+
+#[test]
+fn a_slow_reader_gets_all_of_it() {
+    testing::reset();
+    let pod = pod("slow", &[("log-lines", "1200")]);
+    create(&pod);
+    let (sink, reader) = testing::pipe(usize::MAX);
+    reader.pause(seconds(2));
+    Mock::get_container_logs(pod.id.clone(), "web".to_owned(), Options::default(), sink).unwrap();
+    assert_eq!(reader.entries().len(), 1201);
+    assert_eq!(testing::now().since(clock_start()), seconds(4), "three writes with two pauses between them");
+}
+
+#[test]
 fn a_log_that_is_not_there_is_explained() {
     testing::reset();
     let late = pod("late", &[("start-after", "9s")]);
@@ -556,7 +694,8 @@ fn the_environment_is_printed_and_secrets_are_not() {
         with("hidden", "false"),
         (vec!["command ".into(), "args --x y".into(), "env A=1".into(), "env TOKEN=(secret, 7 bytes)".into()], false)
     );
-    assert_eq!(with("shown", "true").0[3], "env TOKEN=hunter2");
+    let (shown, stored) = with("shown", "true");
+    assert_eq!((shown[3].as_str(), stored), ("env TOKEN=hunter2", true));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use vk_provider::time::Time;
 use vk_provider::{Page, PodRef, Result, Stats};
 
 use crate::Mock;
-use crate::backend::{self, Key, PODS};
+use crate::backend::{self, PODS};
 use crate::record::{Part, Record, hash};
 use crate::state::Life;
 
@@ -24,18 +24,19 @@ const MOST: usize = 4000;
 impl Stats for Mock {
     fn get_stats_summary(after: Option<String>) -> Result<Page<Usage>> {
         let now = backend::now();
-        let (mut items, mut next) = (Vec::new(), None);
-        for (name, entry) in store::scan(PODS, after.as_deref())? {
+        let page = store::page(PODS, after.as_deref())?;
+        let (mut items, mut last) = (Vec::new(), None);
+        for (name, entry) in page.items {
             if items.len() > MOST {
-                break;
+                return Ok(Page { items, next: last });
             }
-            let record: Record = entry.parse()?;
+            let record: Record = entry.parse(&name)?;
             if !record.timing.is_gone(now) {
-                pod(&Key::from_store(PODS, &name).id(), &record, now, &mut items);
+                pod(&backend::id(PODS, &name)?, &record, now, &mut items);
             }
-            next = Some(name);
+            last = Some(name);
         }
-        Ok(Page { items, next })
+        Ok(Page { items, next: page.next })
     }
 }
 

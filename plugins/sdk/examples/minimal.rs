@@ -12,7 +12,9 @@ struct Minimal;
 
 impl Plugin for Minimal {
     fn describe() -> Identity {
-        Identity { name: "minimal", version: "0.1.0", state_version: 1, settle: Duration::ZERO }
+        // The store may still commit a write whose call was dropped.
+        let settle = Duration::from_secs(1);
+        Identity { name: "minimal", version: "0.1.0", state_version: 1, settle }
     }
 }
 
@@ -26,8 +28,14 @@ impl Node for Minimal {
     }
 }
 
-/// What is kept of a pod: its revision and its status.
+/// What is kept of a pod: its revision and its status, under a prefix, as there may be other things to keep one day.
 type Record = (Option<String>, PodStatus);
+
+const PODS: &str = "pods/";
+
+fn key(id: &PodRef) -> String {
+    [PODS, &id.key()].concat()
+}
 
 impl Pods for Minimal {
     fn create_pod(pod: DesiredPod) -> Result<Option<ObservedPod>> {
@@ -37,7 +45,7 @@ impl Pods for Minimal {
             status = status.container(ContainerStatus::new(container.name, container.image).running(now).ready(true));
         }
         let record: Record = (Some(pod.revision), status);
-        match store::put(&pod.id.key(), &record, Expect::Absent, None) {
+        match store::put(&key(&pod.id), &record, Expect::Absent, None) {
             // The same pod again is success: the first one counts, and the host looks at it.
             Err(failure) if failure.is_conflict() => Ok(None),
             result => result.map(|_| Some(record.1.observed(pod.id, record.0))).map_err(Into::into),
@@ -45,23 +53,24 @@ impl Pods for Minimal {
     }
 
     fn delete_pod(id: PodRef, _: Option<DesiredPod>, _: Option<Duration>) -> Result<Deletion> {
-        store::remove(&id.key(), Expect::Anything)?;
+        store::remove(&key(&id), Expect::Anything)?;
         Ok(Deletion::Gone)
     }
 
     fn get_pod(id: PodRef) -> Result<Option<ObservedPod>> {
-        let record = store::get::<Record>(&id.key())?;
+        let record = store::get::<Record>(&key(&id))?;
         Ok(record.map(|record| record.value.1.observed(id, record.value.0)))
     }
 
     fn get_pods(after: Option<String>) -> Result<Page<ObservedPod>> {
-        let mut page = Page::default();
-        for (key, entry) in store::scan("", after.as_deref())? {
-            let (revision, status) = entry.parse::<Record>()?;
-            page.items.extend(PodRef::from_key(&key).map(|id| status.observed(id, revision)));
-            page.next = Some(key);
+        let Page { items, next } = store::page(PODS, after.as_deref())?;
+        let mut pods = Vec::new();
+        for (key, entry) in items {
+            let (revision, status) = entry.parse::<Record>(&key)?;
+            let id = key.strip_prefix(PODS).and_then(PodRef::from_key);
+            pods.extend(id.map(|id| status.observed(id, revision)));
         }
-        Ok(page)
+        Ok(Page { items: pods, next })
     }
 }
 

@@ -1,9 +1,22 @@
 //! What wit-bindgen makes of `wit/`: the imports once, and one small world for each capability, so that a component exports what
 //! its author listed and nothing else. Not for authors: use the crate's own names.
+//!
+//! Records are compared, sorted and hashed as any plain data. The few that hold a resource cannot be, and are left out by name.
 #![allow(clippy::all, unreachable_pub, reason = "generated code")]
 
 pub mod imports {
-    wit_bindgen::generate!({ path: "../../wit", world: "imports", generate_all, generate_unused_types: true });
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "imports",
+        generate_all,
+        generate_unused_types: true,
+        additional_derives: [PartialEq, Eq, PartialOrd, Ord, Hash],
+        additional_derives_ignore: ["stream-error", "stdio", "duplex", "switched", "refused", "answer"],
+        // A provider stores which pod something belongs to.
+        additional_type_attributes: {
+            "virtual-kubelet:provider/types@0.1.0/pod-ref": [#[derive(serde::Serialize, serde::Deserialize)]],
+        },
+    });
 }
 
 /// One world with one export. Types that the imports have already are taken from there; wit-bindgen refuses a mapping that the
@@ -17,6 +30,7 @@ macro_rules! capability {
                 pub_export_macro: true,
                 export_macro_name: $export,
                 generate_unused_types: true,
+                additional_derives: [PartialEq, Eq, PartialOrd, Ord, Hash],
                 with: {
                     "virtual-kubelet:provider/types@0.1.0": crate::bindings::imports::virtual_kubelet::provider::types,
                     $($wit: $path,)*

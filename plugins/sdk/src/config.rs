@@ -9,7 +9,7 @@ mod form;
 use serde::de::DeserializeOwned;
 
 pub use crate::bindings::imports::virtual_kubelet::provider::config::NodeInfo;
-pub use document::{Document, Item, Table, Value};
+pub use document::{Document, Format, Item, Table, Value};
 pub use form::Form;
 
 use crate::{Error, Result, sys};
@@ -22,17 +22,17 @@ pub fn node() -> NodeInfo {
 /// The text of `--provider-config`; none: not given.
 ///
 /// # Errors
-/// The file cannot be read now.
+/// The file cannot be read now. Of unknown effect: a call may have done something before.
 pub fn text() -> Result<Option<String>> {
-    sys::text()
+    sys::text().map_err(Error::effect_unknown)
 }
 
 /// A file that was wanted and granted.
 ///
 /// # Errors
-/// It was not granted, or cannot be read now.
+/// It was not granted, or cannot be read now. Of unknown effect: a call may have done something before.
 pub fn file(name: &str) -> Result<Vec<u8>> {
-    sys::file(name)
+    sys::file(name).map_err(Error::effect_unknown)
 }
 
 /// The configuration as a struct; without `--provider-config` its default.
@@ -129,6 +129,14 @@ mod tests {
             let error = parse::<Sample>(text).unwrap_err();
             assert!(error.message.starts_with(line), "{text}: {}", error.message);
         }
+    }
+
+    #[test]
+    fn half_a_character_in_json_is_a_mistake() {
+        let text = "{\n\"region\": \"\\ud800\",\n\"zones\": [\"a\",\n\"\\udc00\"]}";
+        let mistakes = Document::parse(text).unwrap_err();
+        let lines: Vec<&str> = mistakes.iter().filter_map(|mistake| mistake.message.get(..8)).collect();
+        assert_eq!(lines, ["line 2: ", "line 4: "], "{mistakes:?}");
     }
 
     #[test]

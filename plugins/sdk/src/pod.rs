@@ -2,6 +2,7 @@
 //! A field that is missing here can be read with a struct of one's own: [`DesiredPod::read`].
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
@@ -38,10 +39,16 @@ impl DesiredPod {
     /// The manifest as any struct, which may borrow from it.
     ///
     /// # Errors
-    /// `invalid-argument` if the manifest does not fit the struct.
+    /// `invalid-argument` with the field if the manifest does not fit the struct.
     pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
         serde_json::from_str(&self.manifest).map_err(|error| {
-            Error::invalid_argument("InvalidManifest", format!("the manifest cannot be read: {error}"))
+            let error = Error::invalid_argument("InvalidManifest", format!("the manifest cannot be read: {error}"));
+            // Only now: keeping the path costs time, and nearly every manifest is good.
+            let mut again = serde_json::Deserializer::from_str(&self.manifest);
+            match serde_path_to_error::deserialize::<_, T>(&mut again).map_err(|error| error.path().to_string()) {
+                Err(path) if path != "." => error.field(path),
+                _ => error,
+            }
         })
     }
 
@@ -98,8 +105,8 @@ pub struct Spec {
     pub ephemeral_containers: Vec<Container>,
     /// When containers are started again.
     pub restart_policy: RestartPolicy,
-    /// The pod's own grace; the API server fills in 30.
-    pub termination_grace_period_seconds: Option<u64>,
+    /// The pod's own grace as it is written, which may be below zero: see [`Spec::grace`].
+    pub termination_grace_period_seconds: Option<i64>,
     /// Each as it is written: `{"name": …, "emptyDir": {}}`.
     #[serde(deserialize_with = "or_default")]
     pub volumes: Vec<serde_json::Value>,
@@ -111,6 +118,25 @@ pub struct Spec {
     pub host_network: bool,
     /// As it is written.
     pub security_context: Option<serde_json::Value>,
+}
+
+impl Spec {
+    /// The init containers that go on running beside the ordinary ones. `restartPolicy: Always` makes a sidecar of an init container
+    /// and of no other.
+    pub fn sidecars(&self) -> impl Iterator<Item = &Container> {
+        self.init_containers.iter().filter(|container| container.restart_policy == Some(RestartPolicy::Always))
+    }
+
+    /// When a container of this pod is started again: what it says itself goes before what the pod says. Its
+    /// `restart_policy_rules` go before both.
+    pub fn restart_policy_of(&self, container: &Container) -> RestartPolicy {
+        container.restart_policy.unwrap_or(self.restart_policy)
+    }
+
+    /// The pod's own grace; none: it says none, though the API server fills in 30 s. Below zero counts as one second, as in Kubernetes.
+    pub fn grace(&self) -> Option<Duration> {
+        self.termination_grace_period_seconds.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(1)))
+    }
 }
 
 /// When containers are started again after their end.
@@ -152,8 +178,11 @@ pub struct Container {
     /// Where volumes appear.
     #[serde(deserialize_with = "or_default")]
     pub volume_mounts: Vec<VolumeMount>,
-    /// Of an init container: `Always` makes it a sidecar.
+    /// Its own, which goes before the pod's; `Always` makes a sidecar of an init container ([`Spec::sidecars`]).
     pub restart_policy: Option<RestartPolicy>,
+    /// As they are written: what follows from certain exit codes.
+    #[serde(deserialize_with = "or_default")]
+    pub restart_policy_rules: Vec<serde_json::Value>,
     /// As it is written.
     pub liveness_probe: Option<serde_json::Value>,
     /// As it is written.
@@ -168,13 +197,6 @@ pub struct Container {
     pub stdin: bool,
     /// It wants a terminal.
     pub tty: bool,
-}
-
-impl Container {
-    /// An init container that goes on running beside the ordinary ones.
-    pub fn is_sidecar(&self) -> bool {
-        self.restart_policy == Some(RestartPolicy::Always)
-    }
 }
 
 /// One entry of `ports`.
@@ -238,7 +260,7 @@ mod tests {
             r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","namespace":"default","uid":"u-1","labels":null,
             "annotations":{"a":"b"},"creationTimestamp":"2026-11-24T10:00:00Z"},"spec":{"volumes":[{"name":"t","emptyDir":{}}],
             "initContainers":[{"name":"proxy","image":"p","restartPolicy":"Always","resources":{}}],
-            "containers":[{"name":"c","image":"nginx:1","command":["x"],"args":null,"ports":[{"containerPort":80,"protocol":"TCP"}],
+            "containers":[{"name":"c","image":"nginx:1","restartPolicy":"Always","command":["x"],"args":null,"ports":[{"containerPort":80,"protocol":"TCP"}],
             "resources":{"requests":{"cpu":"100m","memory":"64Mi"},"limits":{"cpu":1}},"terminationMessagePath":"/dev/termination-log"}],
             "restartPolicy":"OnFailure","terminationGracePeriodSeconds":30,"nodeName":"vk"},"status":{"phase":"Pending"}}"#,
         )
@@ -247,8 +269,11 @@ mod tests {
         assert_eq!((pod.metadata.name.as_str(), pod.metadata.uid.as_str()), ("web", "u-1"));
         assert_eq!(pod.metadata.creation_timestamp.unwrap().to_string(), "2026-11-24T10:00:00Z");
         assert_eq!(pod.spec.restart_policy, RestartPolicy::OnFailure);
-        assert!(pod.spec.init_containers[0].is_sidecar());
+        assert_eq!(pod.spec.sidecars().map(|container| container.name.as_str()).collect::<Vec<_>>(), ["proxy"]);
         let container = &pod.spec.containers[0];
+        assert_eq!(pod.spec.restart_policy_of(container), RestartPolicy::Always);
+        assert_eq!(pod.spec.restart_policy_of(&Container::default()), RestartPolicy::OnFailure);
+        assert_eq!(pod.spec.grace(), Some(Duration::from_secs(30)));
         assert_eq!(container.ports[0].container_port, 80);
         assert_eq!(container.resources.requests["cpu"].millis(), 100);
         assert_eq!(container.resources.limits["cpu"].millis(), 1000);
@@ -260,5 +285,34 @@ mod tests {
         let error = desired(r#"{"spec":{"containers":[{"name":1}]}}"#).parse().unwrap_err();
         assert_eq!(error.code, crate::Code::InvalidArgument);
         assert!(error.message.contains("invalid type: integer `1`"), "{}", error.message);
+        assert_eq!(error.field.as_deref(), Some("spec.containers[0].name"));
+        for broken in ["{}{}", "3"] {
+            let mut pod = desired("{}");
+            pod.manifest = broken.to_owned();
+            let error = pod.parse().unwrap_err();
+            assert_eq!((error.reason.as_ref(), error.field), ("InvalidManifest", None), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_grace_below_zero_is_a_second() {
+        let grace =
+            |seconds: Option<i64>| Spec { termination_grace_period_seconds: seconds, ..Spec::default() }.grace();
+        assert_eq!(
+            [None, Some(-5), Some(0), Some(7)].map(grace),
+            [None, Some(Duration::from_secs(1)), Some(Duration::ZERO), Some(Duration::from_secs(7))]
+        );
+        let pod = desired(r#"{"spec":{"terminationGracePeriodSeconds":-1}}"#).parse().unwrap();
+        assert_eq!(pod.spec.grace(), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_pod_ref_is_a_key_and_can_be_stored() {
+        let id = |uid: &str| PodRef { namespace: "n".to_owned(), name: "a".to_owned(), uid: uid.to_owned() };
+        let set: std::collections::BTreeSet<PodRef> = [id("2"), id("1"), id("2")].into();
+        assert_eq!(set.into_iter().collect::<Vec<_>>(), [id("1"), id("2")]);
+        let stored = serde_json::to_string(&id("1")).unwrap();
+        assert_eq!(serde_json::from_str::<PodRef>(&stored).unwrap(), id("1"));
+        assert_eq!(PodRef::from_key(&id("1").key()), Some(id("1")));
     }
 }

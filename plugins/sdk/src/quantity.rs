@@ -1,6 +1,8 @@
 //! Kubernetes quantities: `20`, `500m`, `100Gi`, `1e3`.
 
 use std::fmt;
+use std::iter::Sum;
+use std::ops::{Add, AddAssign};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
@@ -30,6 +32,35 @@ impl Quantity {
     /// Below zero, which no resource may be.
     pub const fn is_negative(self) -> bool {
         self.0 < 0
+    }
+}
+
+impl Add for Quantity {
+    type Output = Self;
+    fn add(self, more: Self) -> Self {
+        Self(self.0.saturating_add(more.0))
+    }
+}
+
+impl AddAssign for Quantity {
+    fn add_assign(&mut self, more: Self) {
+        self.0 = self.0.saturating_add(more.0);
+    }
+}
+
+impl Sum for Quantity {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), Add::add)
+    }
+}
+
+/// As Kubernetes reads it back: `20`, `500m`, the largest decimal unit below one that is exact. Binary units are not kept: `1Ki` is `1024`.
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(NANO, ""), (NANO / 1_000, "m"), (NANO / 1_000_000, "u"), (1, "n")];
+        let exact = units.into_iter().find(|(unit, _)| self.0 % unit == 0);
+        let (unit, suffix) = exact.unwrap_or((1, "n"));
+        write!(f, "{}{suffix}", self.0 / unit)
     }
 }
 
@@ -176,6 +207,26 @@ mod tests {
         assert_eq!("100Gi".parse::<Quantity>().unwrap().whole(), 107_374_182_400);
         assert_eq!("1.5Ki".parse::<Quantity>().unwrap().whole(), 1536);
         assert_eq!("8Ei".parse::<Quantity>().unwrap().whole(), i64::MAX);
+    }
+
+    #[test]
+    fn quantities_are_added_and_written() {
+        for (text, written) in [
+            ("20", "20"),
+            ("0.5", "500m"),
+            ("1.5Ki", "1536"),
+            ("-1500m", "-1500m"),
+            ("10u", "10u"),
+            ("1n", "1n"),
+            ("0", "0"),
+            ("100E", "100000000000000000000"),
+        ] {
+            let quantity: Quantity = text.parse().unwrap();
+            assert_eq!(quantity.to_string(), written, "{text}");
+            assert_eq!(written.parse(), Ok(quantity));
+        }
+        let all = ["1", "250m", "250m"].map(|text| text.parse::<Quantity>().unwrap());
+        assert_eq!(all.into_iter().sum::<Quantity>().to_string(), "1500m");
     }
 
     #[test]

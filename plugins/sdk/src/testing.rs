@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::call::Why;
 use crate::config::NodeInfo;
 use crate::container_logs::{Entry, Sink};
-use crate::pod::{DesiredPod, Network, PodRef, ResolvedContainer};
+use crate::pod::{DesiredPod, EnvVar, Network, PodRef, ResolvedContainer};
 use crate::sys::native::{self, Host, with};
 use crate::time::Time;
 
@@ -45,12 +45,17 @@ pub fn file(name: &str, content: &[u8]) {
 
 /// Lets time pass.
 pub fn advance(time: Duration) {
-    native::advance_to(native::now() + time);
+    native::advance_to(native::ahead(time));
+}
+
+/// Sets the wall clock back. Nothing is due later for it.
+pub fn set_back(time: Duration) {
+    with(|host| host.behind += time);
 }
 
 /// Runs something after a time, while a call waits.
 pub fn after(time: Duration, action: impl FnOnce() + 'static) {
-    native::schedule(native::now() + time, Box::new(action));
+    native::schedule(native::ahead(time), Box::new(action));
 }
 
 /// Cancels every call from a time on; [`go_on`] takes it back.
@@ -58,12 +63,12 @@ pub fn cancel_after(time: Duration, why: Why) {
     with(|host| host.cancel = Some((host.now + time, why)));
 }
 
-/// Takes [`cancel_after`] back.
+/// Takes [`cancel_after`] and [`deadline`] back.
 pub fn go_on() {
-    with(|host| host.cancel = None);
+    with(|host| (host.cancel, host.deadline) = (None, None));
 }
 
-/// How long calls have from now on.
+/// How long calls have from now on; then they are cancelled. [`go_on`] takes it back.
 pub fn deadline(time: Duration) {
     with(|host| host.deadline = Some(host.now + time));
 }
@@ -84,12 +89,13 @@ pub fn writes() -> u64 {
     with(|host| host.writes)
 }
 
-/// What the clock says.
+/// What the wall clock says.
 pub fn now() -> Time {
     native::now()
 }
 
-/// A sink for a call, and its reader, who takes so many entries and then goes.
+/// A sink for a call, and its reader, who takes so many entries and then goes. There is always room in it, unless he is told to
+/// [`pause`](LogReader::pause).
 pub fn pipe(takes: usize) -> (Sink, LogReader) {
     let sink = native::Sink::default();
     sink.0.borrow_mut().takes = takes;
@@ -104,9 +110,15 @@ impl LogReader {
     pub fn entries(&self) -> Vec<Entry> {
         self.0.0.borrow().entries.clone()
     }
+
+    /// From now on he takes his time over each write, and there is no room meanwhile.
+    pub fn pause(&self, time: Duration) {
+        self.0.0.borrow_mut().pause = time;
+    }
 }
 
-/// A pod as the host hands it over, from a manifest alone: nothing resolved but what stands there literally.
+/// A pod as the host hands it over, from a manifest alone: nothing resolved but what stands there literally. Variables with
+/// `valueFrom` are left out.
 ///
 /// # Panics
 /// If the manifest is no JSON.
@@ -116,15 +128,15 @@ pub fn desired(manifest: &str) -> DesiredPod {
     let text = |pointer: &str| value.pointer(pointer).and_then(|text| text.as_str()).unwrap_or_default().to_owned();
     let id =
         PodRef { namespace: text("/metadata/namespace"), name: text("/metadata/name"), uid: text("/metadata/uid") };
-    let containers = ["/spec/initContainers", "/spec/containers"]
+    let containers = ["/spec/initContainers", "/spec/containers", "/spec/ephemeralContainers"]
         .iter()
         .filter_map(|list| value.pointer(list)?.as_array())
         .flatten()
         .map(|container| ResolvedContainer {
-            name: container.get("name").and_then(|name| name.as_str()).unwrap_or_default().to_owned(),
+            name: member(container, "name"),
             command: strings(container.get("command")),
             args: strings(container.get("args")),
-            env: Vec::new(),
+            env: literals(container.get("env")),
             secret_args: false,
             revision: "1-container".to_owned(),
             late: false,
@@ -141,7 +153,74 @@ pub fn desired(manifest: &str) -> DesiredPod {
     DesiredPod { id, revision: "1-pod".to_owned(), manifest: manifest.to_owned(), containers, network }
 }
 
+/// Variables that are written out.
+fn literals(list: Option<&serde_json::Value>) -> Vec<EnvVar> {
+    let list = list.and_then(|list| list.as_array()).into_iter().flatten();
+    let written = list.filter(|variable| variable.get("valueFrom").is_none());
+    written
+        .map(|variable| EnvVar { name: member(variable, "name"), value: member(variable, "value"), secret: false })
+        .collect()
+}
+
+fn member(object: &serde_json::Value, name: &str) -> String {
+    object.get(name).and_then(|text| text.as_str()).unwrap_or_default().to_owned()
+}
+
 fn strings(list: Option<&serde_json::Value>) -> Vec<String> {
     let list = list.and_then(|list| list.as_array());
     list.into_iter().flatten().filter_map(|text| text.as_str()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait::Wait;
+    use crate::{Code, call, clock, config};
+
+    #[test]
+    fn a_deadline_ends_calls_as_the_host_does() {
+        reset();
+        deadline(Duration::from_secs(2));
+        assert_eq!((call::remaining(), call::reason()), (Some(Duration::from_secs(2)), None));
+        assert!(clock::sleep(Duration::from_secs(5)).is_err());
+        assert_eq!((call::remaining(), call::reason()), (Some(Duration::ZERO), Some(Why::Deadline)));
+        go_on();
+        assert!(clock::sleep(Duration::from_secs(5)).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_was_not_granted_is_refused() {
+        reset();
+        assert_eq!(config::file("token").unwrap_err().code, Code::PermissionDenied);
+        file("token", b"t");
+        assert_eq!(config::file("token").unwrap(), b"t");
+    }
+
+    #[test]
+    fn a_reader_who_pauses_makes_the_writer_wait() {
+        reset();
+        let (sink, reader) = pipe(2);
+        reader.pause(Duration::from_secs(3));
+        let entry = || vec![Entry::stdout(now(), "x")];
+        assert!(sink.room() > 0 && sink.write(entry()));
+        assert_eq!(sink.room(), 0);
+        cancel_after(Duration::from_secs(1), Why::ClientGone);
+        assert!(!sink.write(entry()), "the host wants the call to end");
+        go_on();
+        assert!(Wait::new().on((), sink.subscribe()).first().has(()) && sink.room() > 0);
+        assert!(!sink.write(entry()), "that was all he takes");
+        assert_eq!((reader.entries().len(), sink.room()), (2, 1));
+    }
+
+    #[test]
+    fn a_desired_pod_has_what_its_manifest_says_literally() {
+        let pod = desired(
+            r#"{"metadata":{"name":"web","namespace":"default","uid":"u"},"spec":{"containers":[{"name":"c","command":["x"],"env":[
+            {"name":"A","value":"1"},{"name":"B","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}},{"name":"C"}]}],
+            "ephemeralContainers":[{"name":"debug"}]}}"#,
+        );
+        let env: Vec<String> = pod.containers[0].env.iter().map(|env| format!("{}={}", env.name, env.value)).collect();
+        assert_eq!(env, ["A=1", "C="]);
+        assert_eq!(pod.containers[1].name, "debug");
+    }
 }

@@ -1,5 +1,5 @@
 //! The least a node can do: one status patch for a pod that is new, one delete for a pod that shall go, no look at what is
-//! in it. What is above its figures is the price of everything else.
+//! in it, and of the answers only what says whether it worked. What is above its figures is the price of everything else.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,14 +10,19 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, WatchEvent, WatchParams};
-use kube::core::ResourceExt as _;
-use kube::{Api, Client};
+use kube::core::{Request, ResourceExt as _};
+use kube::{Api, Client, Resource as _};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::client;
 
 /// As the kubelet does.
 const RENEW_EVERY: Duration = Duration::from_secs(10);
+/// After a write that failed, as `vk-host` does at first.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Only metadata comes back, as to `vk-host`.
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
 /// Is a node until it is killed.
 pub async fn run(kubeconfig: &Path, node: &str) -> Result<()> {
@@ -28,7 +33,7 @@ pub async fn run(kubeconfig: &Path, node: &str) -> Result<()> {
     loop {
         let list = pods.list(&ListParams::default().fields(&fields)).await?;
         let mut version = list.metadata.resource_version.unwrap_or_default();
-        list.items.into_iter().for_each(|pod| act(&client, pod));
+        list.items.into_iter().try_for_each(|pod| act(&client, pod))?;
         // A busy API server ends watches; one that cannot go on where it was begins with a list again.
         'watches: loop {
             let Ok(events) = pods.watch(&WatchParams::default().fields(&fields), &version).await else { break };
@@ -37,7 +42,7 @@ pub async fn run(kubeconfig: &Path, node: &str) -> Result<()> {
                 match events.try_next().await {
                     Ok(Some(WatchEvent::Added(pod) | WatchEvent::Modified(pod))) => {
                         version = pod.resource_version().unwrap_or(version);
-                        act(&client, pod);
+                        act(&client, pod)?;
                     }
                     Ok(Some(WatchEvent::Deleted(pod))) => version = pod.resource_version().unwrap_or(version),
                     Ok(Some(WatchEvent::Bookmark(_))) => {}
@@ -75,21 +80,37 @@ async fn register(client: &Client, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn act(client: &Client, pod: Pod) {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
+/// Writes what the pod's state asks for, in a task of its own.
+fn act(client: &Client, pod: Pod) -> Result<()> {
     let name = pod.name_any();
-    if pod.metadata.deletion_timestamp.is_some() {
+    let requests = Request::new(Pod::url_path(&(), pod.metadata.namespace.as_deref()));
+    let request = if pod.metadata.deletion_timestamp.is_some() {
         // The answer to the delete below, on its way to being gone.
         if pod.metadata.deletion_grace_period_seconds == Some(0) {
-            return;
+            return Ok(());
         }
         let preconditions = Some(Preconditions { uid: pod.metadata.uid, resource_version: None });
-        let params = DeleteParams { preconditions, ..DeleteParams::default().grace_period(0) };
-        // A pod that is left is seen by the driver.
-        tokio::spawn(async move { pods.delete(&name, &params).await.map(drop) });
+        requests.delete(&name, &DeleteParams { preconditions, ..DeleteParams::default().grace_period(0) })?
     } else if pod.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Running") {
-        let patch = Patch::Strategic(running(&pod));
-        tokio::spawn(async move { pods.patch_status(&name, &PatchParams::default(), &patch).await.map(drop) });
+        requests.patch_subresource("status", &name, &PatchParams::default(), &Patch::Strategic(running(&pod)))?
+    } else {
+        return Ok(());
+    };
+    tokio::spawn(write(client.clone(), request));
+    Ok(())
+}
+
+/// Sends it until it is taken, or the pod is gone.
+async fn write(client: Client, mut request: http::Request<Vec<u8>>) {
+    request.headers_mut().insert(http::header::ACCEPT, http::HeaderValue::from_static(METADATA));
+    loop {
+        match client.request::<IgnoredAny>(request.clone()).await {
+            Ok(_) => return,
+            Err(kube::Error::Api(status)) if status.code == 404 => return,
+            // A namesake with another UID.
+            Err(kube::Error::Api(status)) if status.code == 409 && status.message.contains("UID") => return,
+            Err(_) => tokio::time::sleep(RETRY_AFTER).await,
+        }
     }
 }
 

@@ -68,8 +68,6 @@ mod tests {
             user: String::new(),
             user_agent: String::new(),
             verb: verb.into(),
-            uri: String::new(),
-            api_group: String::new(),
             resource: resource.into(),
             subresource: subresource.into(),
             namespace: String::new(),

@@ -2,10 +2,10 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::DeleteParams;
 use kube::{Api, Client};
@@ -13,13 +13,13 @@ use serde::Serialize;
 
 use crate::cluster::{condition, within};
 use crate::control_plane::ControlPlane;
-use crate::host;
-use crate::process::{Process, Tie, Usage, in_own_session};
+use crate::host::{self, HostConfig, STOP_LIMIT};
+use crate::process::{self, Process, Tie, Usage};
 
 /// A first start compiles the plugin.
 const READY_LIMIT: Duration = Duration::from_secs(120);
-/// As for any host.
-const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// How often it is looked whether a side still runs.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A node that takes all pods of a run.
 const PROVIDER_CONFIG: &str = "cpu = \"1000\"\nmemory = \"10Ti\"\npods = \"10000\"\n";
 
@@ -53,7 +53,7 @@ pub struct Side {
 }
 
 impl Side {
-    /// Starts it, as a node that is new to the cluster. Call it on the main thread, which it is tied to.
+    /// Starts it, as a node that is new to the cluster.
     pub fn start(kind: Kind, index: usize, control_plane: &ControlPlane, sides: &Path) -> Result<Self> {
         let node = format!("{}-{index}", kind.name());
         let kubeconfig = control_plane.node_kubeconfig(&node)?;
@@ -61,13 +61,11 @@ impl Side {
         fs::create_dir_all(&folder)?;
         let command = match kind {
             Kind::Bare => bare(&node, &kubeconfig)?,
-            Kind::VkHost => vk_host(&node, &kubeconfig, &folder)?,
+            Kind::VkHost => vk_host(&node, kubeconfig, folder.clone())?,
         };
         let log = folder.with_extension("log");
         let out = File::create(&log)?;
-        let mut command = in_own_session(&command, Tie::Parent)?;
-        command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
-        let child = command.spawn().with_context(|| format!("start {node}"))?;
+        let child = process::start(&command, Tie::Asked, out.try_clone()?, out)?;
         let process = Process::of(child.id())?;
         Ok(Self { user: format!("system:node:{node}"), node, child, process, log })
     }
@@ -85,15 +83,19 @@ impl Side {
     /// Waits until the node is Ready.
     pub async fn ready(&self, client: &Client) -> Result<()> {
         let nodes: Api<Node> = Api::all(client.clone());
-        let ready = within(READY_LIMIT, "the node is Ready", || async {
-            if !self.process.is_alive() {
-                return Ok(Some(false));
-            }
+        within(READY_LIMIT, "the node is Ready", || async {
             let node = nodes.get_opt(&self.node).await?;
-            Ok(node.filter(|node| condition(node, "Ready").as_deref() == Some("True")).map(|_| true))
-        });
-        ensure!(ready.await?, "{} has ended, see {}", self.node, self.log.display());
-        Ok(())
+            Ok(node.filter(|node| condition(node, "Ready").as_deref() == Some("True")).map(drop))
+        })
+        .await
+    }
+
+    /// Waits for an end that nobody asked for, and says where to look for its reason.
+    pub async fn lost(&self) -> anyhow::Error {
+        while self.process.is_alive() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        anyhow::anyhow!("{} has ended, see {}", self.node, self.log.display())
     }
 
     /// What it uses.
@@ -124,14 +126,15 @@ fn bare(node: &str, kubeconfig: &Path) -> Result<Command> {
 }
 
 /// As operators run it: the log says no more than by default.
-fn vk_host(node: &str, kubeconfig: &Path, folder: &Path) -> Result<Command> {
-    let config = folder.with_extension("toml");
-    fs::write(&config, PROVIDER_CONFIG)?;
-    let mut command = Command::new(host::program()?);
-    command.args(["--nodename", node, "--address", "127.0.0.1", "--port", "0"]);
-    command.arg("--plugin").arg(host::plugin("mock")?).arg("--provider-config").arg(config);
-    command.arg("--kubeconfig").arg(kubeconfig).arg("--state-dir").arg(folder);
-    command.arg("--cache-dir").arg(host::target().join("compiled"));
-    command.env_remove("KUBECONFIG");
-    Ok(command)
+fn vk_host(node: &str, kubeconfig: PathBuf, state_dir: PathBuf) -> Result<Command> {
+    let config = HostConfig {
+        node: node.to_owned(),
+        plugin: host::plugin("mock")?,
+        kubeconfig,
+        state_dir,
+        provider_config: Some(PROVIDER_CONFIG.to_owned()),
+        loopback: true,
+        flags: Vec::new(),
+    };
+    config.command()
 }

@@ -1,41 +1,67 @@
 //! What `--keep` leaves, and `--stop` ends: `target/demo/kept.json` says which processes it is.
+//!
+//! It is written as soon as there is one, not only once the demo has come to its end: whatever becomes of the demo meanwhile,
+//! `--stop` finds what it has started.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::failures::Failures;
 use super::scene::{Scene, remove_namespace, remove_node, stop_free};
 use super::screen::{Screen, short};
 use crate::cluster;
+use crate::host::STOP_LIMIT;
 use crate::process::Process;
-
-/// As for any host: see the scene's.
-const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// The record.
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
-    host: Process,
+    /// None: it was not started yet.
+    host: Option<Process>,
     /// None: the cluster is not the demo's.
     control_plane: Option<Process>,
-    kubeconfig: PathBuf,
+    /// Of a cluster that is not the demo's, from which namespace and node are to be removed.
+    elsewhere: Option<PathBuf>,
     namespace: String,
 }
 
-/// Writes the record and says what the user can do now.
-pub fn leave(screen: &Screen, scene: Scene) -> Result<()> {
+impl Kept {
+    fn runs(&self) -> bool {
+        [self.host, self.control_plane].iter().flatten().any(Process::is_alive)
+    }
+}
+
+/// Writes down what there is of the scene.
+pub fn note(scene: &Scene) -> Result<()> {
     let kept = Kept {
-        host: scene.host_process()?,
+        host: scene.host_process().ok(),
         control_plane: scene.free_control_plane(),
-        kubeconfig: scene.cluster()?.kubeconfig.clone(),
+        elsewhere: scene.elsewhere().map(Path::to_path_buf),
         namespace: scene.namespace.clone(),
     };
-    fs::write(record(&scene.folder), serde_json::to_vec_pretty(&kept)?)?;
-    let control_plane = kept.control_plane.map(|process| format!(", the control plane is process {}", process.pid));
+    let file = record(&scene.folder);
+    let new = file.with_extension("new");
+    fs::write(&new, serde_json::to_vec_pretty(&kept)?).with_context(|| format!("write {}", new.display()))?;
+    Ok(fs::rename(new, file)?)
+}
+
+/// Nothing is left of it.
+pub fn forget(folder: &Path) -> Result<()> {
+    match fs::remove_file(record(folder)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result.context("remove the record of what was kept"),
+    }
+}
+
+/// Says what the user can do now.
+pub fn leave(screen: &Screen, scene: &Scene) -> Result<()> {
+    note(scene)?;
+    let control_plane = scene.free_control_plane();
+    let control_plane = control_plane.map(|process| format!(", the control plane is process {}", process.pid));
     let kubectl = scene.kubectl_words().join(" ");
     let text = format!(
         "\nThe node and its pods stay. To talk to them:\n\n   \
@@ -44,10 +70,10 @@ pub fn leave(screen: &Screen, scene: Scene) -> Result<()> {
          kubectl -n {namespace} get pods -o wide\n\n\
          vk-host is process {host}{control_plane}; the logs are {logs}.\n\
          To end it all: just demo --stop (or {own} --stop)",
-        kubeconfig = kept.kubeconfig.display(),
+        kubeconfig = scene.cluster()?.kubeconfig.display(),
         alias = if kubectl == "kubectl" { String::new() } else { format!("alias kubectl='{kubectl}'\n   ") },
-        namespace = kept.namespace,
-        host = kept.host.pid,
+        namespace = scene.namespace,
+        host = scene.host_process()?.pid,
         control_plane = control_plane.unwrap_or_default(),
         logs = scene.logs(),
         own = short(&std::env::current_exe()?),
@@ -58,33 +84,39 @@ pub fn leave(screen: &Screen, scene: Scene) -> Result<()> {
 /// An error if there is something left that runs.
 pub fn refuse_if_any(folder: &Path) -> Result<()> {
     match read(folder)? {
-        Some(kept) if kept.host.is_alive() || kept.control_plane.is_some_and(|process| process.is_alive()) => {
-            bail!("a kept demo runs (vk-host is process {}): end it with `just demo --stop`", kept.host.pid)
+        Some(kept) if kept.runs() => {
+            bail!("a kept demo runs, says {}: end it with `just demo --stop`", record(folder).display())
         }
         // The machine was started anew, or somebody ended it another way.
-        Some(_) => Ok(fs::remove_file(record(folder))?),
-        None => Ok(()),
+        _ => forget(folder),
     }
 }
 
-/// Ends what was left.
+/// Ends what was left, as much of it as can be.
 pub async fn stop(folder: &Path) -> Result<()> {
     let screen = Screen::new();
     let Some(kept) = read(folder)? else { return Ok(screen.line("There is no kept demo.")?) };
-    let elsewhere = if kept.control_plane.is_none() { Some(cluster::client(&kept.kubeconfig).await?) } else { None };
+    let mut failures = Failures::default();
+    let elsewhere = match &kept.elsewhere {
+        Some(kubeconfig) => failures.note("use the cluster", cluster::client(kubeconfig).await),
+        None => None,
+    };
+    // Before the host ends: it is who says that the pods have ended.
     if let Some(client) = &elsewhere {
-        remove_namespace(client, &kept.namespace)
-            .await
-            .with_context(|| format!("remove namespace {}", kept.namespace))?;
+        let what = format!("remove namespace {}", kept.namespace);
+        failures.note(&what, remove_namespace(client, &kept.namespace).await);
     }
-    kept.host.end(STOP_LIMIT)?;
+    if let Some(host) = kept.host {
+        failures.note("stop vk-host", host.end(STOP_LIMIT));
+    }
     if let Some(client) = &elsewhere {
-        remove_node(client).await?;
+        failures.note("remove the node", remove_node(client).await);
     }
     if let Some(process) = kept.control_plane {
-        stop_free(process, &folder.join("control-plane"))?;
+        failures.note("stop the control plane", stop_free(process, &folder.join("control-plane")));
     }
-    fs::remove_file(record(folder))?;
+    failures.into_result()?;
+    forget(folder)?;
     Ok(screen.line("The kept demo has ended.")?)
 }
 

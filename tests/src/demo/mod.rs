@@ -5,8 +5,10 @@
 //! ```
 //!
 //! Contract: exit 0 says that every step was checked against the API server and held. Whatever happens, nothing is left
-//! but files in `target/demo`, unless `--keep` asks for it. Clusters that are not the demo's own are used only when named.
+//! but files in `target/demo`, unless `--keep` asks for it; what a demo that was killed had started for `--keep` is ended by
+//! `--stop`. Clusters that are not the demo's own are used only when named.
 
+mod failures;
 mod kept;
 mod scene;
 mod screen;
@@ -44,7 +46,7 @@ pub struct Arguments {
     plugin: Option<PathBuf>,
 }
 
-/// Runs the demo. Call it on the main thread: what it starts ends with that one.
+/// Runs the demo.
 pub fn run(arguments: Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(play(arguments))
@@ -63,21 +65,28 @@ async fn play(arguments: Arguments) -> Result<()> {
 
     let mut screen = Screen::new();
     let mut scene = Scene::new(folder.clone(), kubeconfig, plugin, keep)?;
-    // From here on Ctrl-C is an error like others, after which all is cleared away.
-    let mut interrupts = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    // From here on Ctrl-C is an error like others, after which all is cleared away; so is the end of the terminal.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let told = tokio::select! {
         biased;
-        _ = interrupts.0.recv() => Err(anyhow::anyhow!("interrupted")),
-        _ = interrupts.1.recv() => Err(anyhow::anyhow!("terminated")),
+        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
+        _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
+        _ = hangup.recv() => Err(anyhow::anyhow!("the terminal was closed")),
         told = story::tell(&mut screen, &mut scene) => told,
     };
     if keep && told.is_ok() {
-        return kept::leave(&screen, scene);
+        return kept::leave(&screen, &scene);
     }
     let logs = scene.logs();
     let cleared = scene.clear().await;
-    told.with_context(|| format!("step {} of the demo failed; the logs are {logs}", screen.so_far().0))?;
-    cleared?;
+    let told = told.with_context(|| format!("step {} of the demo failed; the logs are {logs}", screen.so_far().0));
+    match (told, cleared) {
+        (Ok(()), cleared) => cleared?,
+        (told, Ok(())) => told?,
+        (Err(told), Err(cleared)) => bail!("{told:#}; moreover, it {cleared:#}"),
+    }
     let (steps, seconds) = screen.so_far();
     Ok(screen.line(&format!(
         "\nAll {steps} steps were checked and held, in {seconds} s. Nothing is left but logs in {}.",

@@ -1,6 +1,7 @@
 //! What the demo plays on: a control plane of its own or a cluster that was named, a host, and kubectl.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -11,18 +12,18 @@ use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client};
 use serde_json::Value;
 
+use super::failures::Failures;
+use super::kept;
 use super::screen::short;
 use crate::cluster::{self, within};
 use crate::control_plane::{self, ControlPlane, succeed};
-use crate::host;
-use crate::process::{Process, Tie, in_own_session};
+use crate::host::{self, HostConfig, STOP_LIMIT};
+use crate::process::{self, Process, Tie};
 
 /// The node's name, which the Deployment asks for.
 pub const NODE: &str = "vk-demo";
 /// As long as a control plane may take that starts while both cores compile.
 const START_LIMIT: Duration = Duration::from_secs(130);
-/// A host stops in well under a second; the rest is for its provider's `stop`.
-const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// The namespace controller waits some seconds between its looks.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(60);
 
@@ -39,6 +40,8 @@ pub struct Scene {
     plugin: PathBuf,
     existing: Option<PathBuf>,
     kubectl: Kubectl,
+    /// The demo's own, from its start on, whether it answers yet or not.
+    control_plane: Option<Running>,
     cluster: Option<Cluster>,
     host: Option<Child>,
     node_made: bool,
@@ -54,13 +57,13 @@ pub struct Cluster {
     pub kubeconfig: PathBuf,
     /// As the node.
     node_kubeconfig: PathBuf,
-    running: Running,
 }
 
 enum Running {
+    /// It ends with the demo.
     Tied(ControlPlane),
+    /// It does not.
     Free(Process),
-    Elsewhere,
 }
 
 /// How kubectl is called.
@@ -93,6 +96,7 @@ impl Scene {
             plugin,
             existing,
             kubectl,
+            control_plane: None,
             cluster: None,
             host: None,
             node_made,
@@ -114,15 +118,71 @@ impl Scene {
         self.existing.is_none()
     }
 
+    /// Of the cluster that was named.
+    pub fn elsewhere(&self) -> Option<&Path> {
+        self.existing.as_deref()
+    }
+
     /// Starts the control plane, or finds the one that was named.
     pub async fn start_cluster(&mut self) -> Result<&Cluster> {
         let dir = self.folder.join("control-plane");
-        let cluster = match &self.existing {
-            Some(kubeconfig) => Cluster::existing(kubeconfig).await?,
-            None if self.keep => Cluster::start_free(&dir).await?,
-            None => Cluster::start_tied(&dir)?,
+        let cluster = if let Some(kubeconfig) = &self.existing {
+            let cluster = Cluster::existing(kubeconfig).await?;
+            self.note_if_kept()?;
+            cluster
+        } else if self.keep {
+            self.start_free(&dir).await?
+        } else {
+            self.start_tied(&dir)?
         };
         Ok(self.cluster.insert(cluster))
+    }
+
+    fn start_tied(&mut self, dir: &Path) -> Result<Cluster> {
+        let control_plane = ControlPlane::start(dir)?;
+        let cluster = Cluster {
+            version: control_plane.version().to_owned(),
+            server: control_plane.server().to_owned(),
+            kubeconfig: control_plane.admin_kubeconfig().to_owned(),
+            node_kubeconfig: control_plane.node_kubeconfig(NODE)?,
+        };
+        self.control_plane = Some(Running::Tied(control_plane));
+        Ok(cluster)
+    }
+
+    /// Starts one that does not end with the demo. It is written down before anything is waited for: whatever happens then,
+    /// [`clear`](Self::clear) or `--stop` ends it.
+    async fn start_free(&mut self, dir: &Path) -> Result<Cluster> {
+        let program = control_plane::binary()?;
+        let mut up = Command::new(&program);
+        up.args(["up", "--keep", "--dir"]).arg(dir);
+        let (out, log) = (dir.with_extension("json"), dir.with_extension("log"));
+        let mut child = process::start(&up, Tie::Free, File::create(&out)?, File::create(&log)?)?;
+        self.control_plane = Some(Running::Free(Process::of(child.id())?));
+        self.note_if_kept()?;
+        let began = Instant::now();
+        let ready: Value = loop {
+            // The line is written at once, so half a line is not worth a thought but is no JSON either.
+            if let Ok(ready) = serde_json::from_slice(&fs::read(&out)?) {
+                break ready;
+            }
+            if child.try_wait()?.is_some() || began.elapsed() > START_LIMIT {
+                bail!("the control plane did not start: {}", fs::read_to_string(&log)?.trim());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        let text = |name: &str| ready.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let node_kubeconfig = dir.join("node.kubeconfig");
+        let mut issue = Command::new(&program);
+        issue.arg("kubeconfig").arg("--dir").arg(dir).arg("--out").arg(&node_kubeconfig);
+        issue.args(["--user", &format!("system:node:{NODE}"), "--group", "system:nodes"]);
+        succeed(&mut issue)?;
+        let kubeconfig = PathBuf::from(text("kubeconfig"));
+        Ok(Cluster { version: text("version"), server: text("server"), kubeconfig, node_kubeconfig })
+    }
+
+    fn note_if_kept(&self) -> Result<()> {
+        if self.keep { kept::note(self) } else { Ok(()) }
     }
 
     /// The control plane.
@@ -147,28 +207,23 @@ impl Scene {
         if state.exists() {
             fs::remove_dir_all(&state).context("remove the last demo's state")?;
         }
-        let cluster = self.cluster()?;
-        let mut command = Command::new(Path::new(".").join(short(&host::program()?)));
-        command.arg("--plugin").arg(short(&self.plugin)).arg("--nodename").arg(NODE);
-        command.arg("--kubeconfig").arg(short(&cluster.node_kubeconfig));
-        command
-            .arg("--state-dir")
-            .arg(short_new(&state))
-            .arg("--cache-dir")
-            .arg(short_new(&host::target().join("compiled")));
-        command.args(["--port", "0"]);
-        if self.starts_cluster() {
-            command.args(["--address", "127.0.0.1"]);
-        }
+        let config = HostConfig {
+            node: NODE.to_owned(),
+            plugin: self.plugin.clone(),
+            kubeconfig: self.cluster()?.node_kubeconfig.clone(),
+            state_dir: state,
+            provider_config: None,
+            loopback: self.starts_cluster(),
+            flags: Vec::new(),
+        };
+        let command = config.command()?;
         let words = std::iter::once(command.get_program()).chain(command.get_args());
-        let words = words.map(|word| word.to_string_lossy().into_owned()).collect();
-        command.env_remove("KUBECONFIG");
-        let tie = if self.keep { Tie::Free } else { Tie::Parent };
-        let mut command = in_own_session(&command, tie)?;
+        let words = words.map(|word| short(Path::new(word))).collect();
+        let tie = if self.keep { Tie::Free } else { Tie::Asked };
         let log = File::create(&log).with_context(|| format!("create {}", log.display()))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        self.host = Some(command.spawn().context("start vk-host")?);
+        self.host = Some(process::start(&command, tie, log.try_clone()?, log)?);
         self.node_made = true;
+        self.note_if_kept()?;
         Ok(words)
     }
 
@@ -190,9 +245,9 @@ impl Scene {
 
     /// The control plane's process, if it is to outlive the demo.
     pub fn free_control_plane(&self) -> Option<Process> {
-        match self.cluster.as_ref()?.running {
-            Running::Free(process) => Some(process),
-            Running::Tied(_) | Running::Elsewhere => None,
+        match self.control_plane.as_ref()? {
+            Running::Free(process) => Some(*process),
+            Running::Tied(_) => None,
         }
     }
 
@@ -215,42 +270,40 @@ impl Scene {
 
     /// Stops the control plane, if it is the demo's own, and returns how many processes are gone.
     pub fn stop_cluster(&mut self) -> Result<usize> {
-        match self.cluster.take().map(|cluster| cluster.running) {
+        match self.control_plane.take() {
             Some(Running::Tied(control_plane)) => {
-                let processes = processes(control_plane.dir())?;
+                let processes = processes(control_plane.dir());
                 drop(control_plane);
-                all_gone(&processes)
+                all_gone(&processes?)
             }
             Some(Running::Free(process)) => stop_free(process, &self.folder.join("control-plane")),
-            Some(Running::Elsewhere) | None => Ok(0),
+            None => Ok(0),
         }
     }
 
-    /// Removes what is there, whatever the story was about.
+    /// Removes what is there, whatever the story was about. The error tells all that could not be removed.
     pub async fn clear(mut self) -> Result<()> {
-        let elsewhere = !self.starts_cluster();
-        let mut first = Ok(());
-        let mut note = |result: Result<()>| {
-            if first.is_ok() {
-                first = result;
+        let mut failures = Failures::default();
+        let client = match &self.existing {
+            Some(kubeconfig) if self.namespace_made || self.node_made => {
+                failures.note("use the cluster", cluster::client(kubeconfig).await)
             }
-        };
-        let client = match &self.cluster {
-            Some(cluster) if elsewhere => Some(cluster::client(&cluster.kubeconfig).await),
             _ => None,
         };
         // Before the host stops: it is who says that the pods have ended.
-        if let (Some(Ok(client)), true) = (&client, self.namespace_made) {
-            note(remove_namespace(client, &self.namespace).await);
+        if let (Some(client), true) = (&client, self.namespace_made) {
+            let what = format!("remove namespace {}", self.namespace);
+            failures.note(&what, remove_namespace(client, &self.namespace).await);
         }
         if self.host.is_some() {
-            note(self.stop_host().map(drop));
+            failures.note("stop vk-host", self.stop_host());
         }
-        if let (Some(Ok(client)), true) = (&client, self.node_made) {
-            note(remove_node(client).await);
+        if let (Some(client), true) = (&client, self.node_made) {
+            failures.note("remove the node", remove_node(client).await);
         }
-        note(self.stop_cluster().map(drop));
-        first
+        failures.note("stop the control plane", self.stop_cluster());
+        failures.into_result()?;
+        kept::forget(&self.folder)
     }
 }
 
@@ -263,56 +316,9 @@ impl Cluster {
             nodes.get_opt(NODE).await?.is_none(),
             "the cluster has a node {NODE} already; `kubectl delete node {NODE}`, if it is a demo's"
         );
-        let config = kube::config::Kubeconfig::read_from(kubeconfig)?;
-        let server = config.clusters.into_iter().find_map(|cluster| cluster.cluster?.server).unwrap_or_default();
+        let server = cluster::config(kubeconfig).await?.cluster_url.to_string();
         let kubeconfig = kubeconfig.to_owned();
-        Ok(Self { version, server, node_kubeconfig: kubeconfig.clone(), kubeconfig, running: Running::Elsewhere })
-    }
-
-    fn start_tied(dir: &Path) -> Result<Self> {
-        let control_plane = ControlPlane::start(dir)?;
-        Ok(Self {
-            version: control_plane.version().to_owned(),
-            server: control_plane.server().to_owned(),
-            kubeconfig: control_plane.admin_kubeconfig().to_owned(),
-            node_kubeconfig: control_plane.node_kubeconfig(NODE)?,
-            running: Running::Tied(control_plane),
-        })
-    }
-
-    /// One that does not end with the demo.
-    async fn start_free(dir: &Path) -> Result<Self> {
-        let program = control_plane::binary()?;
-        let mut up = Command::new(&program);
-        up.args(["up", "--keep", "--dir"]).arg(dir);
-        let (out, log) = (dir.with_extension("json"), dir.with_extension("log"));
-        let mut up = in_own_session(&up, Tie::Free)?;
-        up.stdin(Stdio::null()).stdout(File::create(&out)?).stderr(File::create(&log)?);
-        let mut child = up.spawn().context("start the control plane")?;
-        let process = Process::of(child.id())?;
-        let began = Instant::now();
-        let ready: Value = loop {
-            // The line is written at once, so half a line is not worth a thought but is no JSON either.
-            if let Ok(ready) = serde_json::from_slice(&fs::read(&out)?) {
-                break ready;
-            }
-            if child.try_wait()?.is_some() || began.elapsed() > START_LIMIT {
-                process.end(STOP_LIMIT)?;
-                bail!("the control plane did not start: {}", fs::read_to_string(&log)?.trim());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        };
-        let text = |name: &str| ready.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let node_kubeconfig = dir.join("node.kubeconfig");
-        let mut issue = Command::new(&program);
-        issue.arg("kubeconfig").arg("--dir").arg(dir).arg("--out").arg(&node_kubeconfig);
-        issue.args(["--user", &format!("system:node:{NODE}"), "--group", "system:nodes"]);
-        if let Err(error) = succeed(&mut issue) {
-            process.end(STOP_LIMIT)?;
-            return Err(error);
-        }
-        let (kubeconfig, running) = (PathBuf::from(text("kubeconfig")), Running::Free(process));
-        Ok(Self { version: text("version"), server: text("server"), kubeconfig, node_kubeconfig, running })
+        Ok(Self { version, server, node_kubeconfig: kubeconfig.clone(), kubeconfig })
     }
 }
 
@@ -344,15 +350,20 @@ impl Kubectl {
 
 /// Ends a control plane that was left, and returns how many processes are gone.
 pub fn stop_free(process: Process, dir: &Path) -> Result<usize> {
-    let processes = processes(dir)?;
+    let processes = processes(dir);
     process.end(STOP_LIMIT)?;
-    all_gone(&processes).map(|gone| gone + 1)
+    all_gone(&processes?).map(|gone| gone + 1)
 }
 
-/// Components of the control plane in `dir`, those that still run.
+/// Components of the control plane in `dir`, those that still run. One that has not come up yet does not say which they are;
+/// they end with it all the same.
 fn processes(dir: &Path) -> Result<Vec<Process>> {
     let file = dir.join("cluster.json");
-    let ready: Value = serde_json::from_slice(&fs::read(&file).with_context(|| format!("read {}", file.display()))?)?;
+    let text = match fs::read(&file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text.with_context(|| format!("read {}", file.display()))?,
+    };
+    let ready: Value = serde_json::from_slice(&text)?;
     let pids = ready.get("pids").and_then(Value::as_object).context("cluster.json has no pids")?;
     let pids = pids.values().filter_map(|pid| u32::try_from(pid.as_u64()?).ok());
     Ok(pids.filter_map(|pid| Process::of(pid).ok()).collect())
@@ -389,12 +400,4 @@ pub async fn remove_node(client: &Client) -> Result<()> {
         nodes.delete(NODE, &DeleteParams::default()).await?;
     }
     Ok(())
-}
-
-/// As [`short`], for a path that need not exist yet.
-fn short_new(path: &Path) -> PathBuf {
-    match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) => Path::new(&short(parent)).join(name),
-        _ => path.to_owned(),
-    }
 }

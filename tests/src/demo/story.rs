@@ -74,7 +74,7 @@ impl<'a> Story<'a> {
     async fn node(&mut self) -> Result<()> {
         self.screen.step("vk-host, with the mock as its provider, becomes a node")?;
         let words = self.scene.start_host()?;
-        self.screen.command(&words.iter().map(|word| word.trim_start_matches("./")).collect::<Vec<_>>())?;
+        self.screen.command(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
         let nodes: Api<Node> = Api::all(self.client.clone());
         let ready = within(LIMIT, "the node is Ready", || async {
             let node = nodes.get_opt(NODE).await?;

@@ -3,19 +3,19 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use vk_tests::cluster::{Corner, shared_control_plane, unique};
-use vk_tests::host::HostConfig;
+use tokio::net::TcpSocket;
+use vk_tests::cluster::{Corner, PATIENCE, shared_control_plane, unique};
+use vk_tests::host::{self, HostConfig};
 
-/// Runs the host to its end and returns exit code and last line.
+/// Runs the host to its end and returns exit code and last words: one line, after whatever it has logged before.
 fn refused(config: &HostConfig) -> Result<(Option<i32>, String)> {
-    let output = config.command()?.output()?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let said: Vec<&str> =
-        text.lines().filter(|line| line.starts_with("vk-host: ") || line.starts_with("error: ")).collect();
-    assert_eq!(said.len(), 1, "one line, and not\n{text}");
-    Ok((output.status.code(), said.first().context("it says nothing")?.to_string()))
+    let (status, said) = config.run(PATIENCE)?;
+    let last = said.lines().last().context("it says nothing")?;
+    assert!(last.starts_with("vk-host: "), "one line, and not\n{said}");
+    Ok((status.code(), last.to_string()))
 }
 
 fn config() -> Result<HostConfig> {
@@ -64,12 +64,15 @@ fn a_kubeconfig_that_cannot_be_used_is_named() -> Result<()> {
 #[test]
 fn an_api_server_that_does_not_answer_is_named() -> Result<()> {
     let mut config = config()?;
-    let nobody = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    // Bound and not listening: whoever dials it is refused, and nobody else can have the port.
+    let nobody = TcpSocket::new_v4()?;
+    nobody.bind("127.0.0.1:0".parse()?)?;
+    let address = nobody.local_addr()?;
     let server = shared_control_plane()?.server().to_string();
-    let text = fs::read_to_string(&config.kubeconfig)?.replace(&server, &format!("https://{nobody}"));
+    let text = fs::read_to_string(&config.kubeconfig)?.replace(&server, &format!("https://{address}"));
     config.kubeconfig = file(&config, "unreachable", text)?;
     let (code, line) = refused(&config)?;
-    assert!(code == Some(1) && line.contains(&nobody.to_string()) && line.contains("refused"), "{line}");
+    assert!(code == Some(1) && line.contains(&address.to_string()) && line.contains("refused"), "{line}");
     Ok(())
 }
 
@@ -83,11 +86,16 @@ fn a_mistake_in_the_provider_s_configuration_is_told_with_field_and_line() -> Re
         ("cpus = \"20\"\n", vec!["cpus"]),
     ] {
         config.provider_config = Some(text.into());
-        let output = config.command()?.output()?;
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{error}");
+        let (status, said) = config.run(PATIENCE)?;
+        assert_eq!(status.code(), Some(1), "{said}");
+        // One line, and below it one for each mistake.
+        let mut error = said.lines().skip_while(|line| !line.starts_with("vk-host: "));
+        assert!(error.next().is_some(), "{said}");
+        let mistakes: Vec<&str> = error.collect();
+        assert!(!mistakes.is_empty() && mistakes.iter().all(|line| line.starts_with("  ")), "{said}");
         for part in says {
-            assert!(error.contains(part), "{text:?} should be answered with {part:?}: {error}");
+            let told = mistakes.iter().any(|line| line.contains(part));
+            assert!(told, "{text:?} should be answered with {part:?}: {said}");
         }
     }
     Ok(())
@@ -97,9 +105,11 @@ fn a_mistake_in_the_provider_s_configuration_is_told_with_field_and_line() -> Re
 fn wrong_usage_is_64() -> Result<()> {
     for flags in [["--taint", "a:Never"], ["--os", "plan9"], ["--port", "70000"], ["--no-such-flag", "x"]] {
         let config = flags.iter().fold(config()?, |config, flag| config.flag(*flag));
-        let (code, line) = refused(&config)?;
-        assert_eq!(code, Some(64), "{line}");
-        assert!(line.contains(flags[0].trim_start_matches("--")), "{line}");
+        let (status, said) = config.run(PATIENCE)?;
+        assert_eq!(status.code(), Some(64), "{said}");
+        // What is wrong, before anything else; usage and tips may follow.
+        let line = said.lines().next().context("it says nothing")?;
+        assert!(line.starts_with("error: ") && line.contains(flags[0].trim_start_matches("--")), "{said}");
     }
     Ok(())
 }
@@ -118,11 +128,11 @@ fn a_port_in_use_is_named() -> Result<()> {
         .enumerate()
         .filter(|(index, _)| *index != at && *index != at + 1)
         .map(|(_, argument)| argument);
-    let mut again = std::process::Command::new(command.get_program());
-    let output = again.args(rest).env("KUBELET_PORT", &port).env_remove("KUBECONFIG").output()?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let line = text.lines().last().context("it says nothing")?;
-    assert!(output.status.code() == Some(1) && line.contains(&port) && line.contains("--port"), "{line}");
+    let mut again = Command::new(command.get_program());
+    again.args(rest).env("KUBELET_PORT", &port).env_remove("KUBECONFIG");
+    let (status, said) = host::run(&again, &config.state_dir.with_extension("refusal.log"), PATIENCE)?;
+    let line = said.lines().last().context("it says nothing")?;
+    assert!(status.code() == Some(1) && line.contains(&port) && line.contains("--port"), "{said}");
     Ok(())
 }
 
@@ -131,7 +141,7 @@ fn another_node_s_identity_is_refused_by_name() -> Result<()> {
     let mut config = config()?;
     config.kubeconfig = shared_control_plane()?.node_kubeconfig("somebody-else")?;
     let (code, line) = refused(&config)?;
-    assert!(code == Some(1) && line.contains("somebody-else"), "{line}");
+    assert!(code == Some(1) && line.contains("somebody-else") && line.contains("--nodename"), "{line}");
     Ok(())
 }
 

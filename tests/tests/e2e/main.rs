@@ -8,6 +8,7 @@ mod environment;
 mod faults;
 mod logs;
 mod node;
+mod outage;
 mod pods;
 mod restart;
 mod workloads;

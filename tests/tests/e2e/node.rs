@@ -10,17 +10,17 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use nix::sys::signal::Signal;
 use serde_json::json;
-use vk_tests::cluster::{Corner, condition, eventually, phase};
+use vk_tests::cluster::{Corner, PATIENCE, condition, eventually, phase};
 
-fn nodes(corner: &Corner) -> Api<Node> {
+fn nodes(corner: &Corner<'_>) -> Api<Node> {
     Api::all(corner.client.clone())
 }
 
-fn leases(corner: &Corner) -> Api<Lease> {
+fn leases(corner: &Corner<'_>) -> Api<Lease> {
     Api::namespaced(corner.client.clone(), "kube-node-lease")
 }
 
-async fn lease_of(corner: &Corner, uid: &str) -> Result<Lease> {
+async fn lease_of(corner: &Corner<'_>, uid: &str) -> Result<Lease> {
     eventually("the lease belongs to the Node", || async {
         let lease = leases(corner).get(corner.host.node()).await?;
         let owned =
@@ -32,6 +32,28 @@ async fn lease_of(corner: &Corner, uid: &str) -> Result<Lease> {
 
 fn renewed(lease: &Lease) -> Option<Timestamp> {
     lease.spec.as_ref()?.renew_time.as_ref().map(|time| time.0)
+}
+
+/// Waits until the lease is renewed once more.
+async fn renewed_again(corner: &Corner<'_>) -> Result<()> {
+    let name = corner.host.node();
+    let first = renewed(&leases(corner).get(name).await?);
+    eventually("the lease is renewed", || async {
+        Ok((renewed(&leases(corner).get(name).await?) > first).then_some(()))
+    })
+    .await
+}
+
+/// Takes the backend away, and waits until the node says so.
+async fn unreachable(corner: &Corner<'_>) -> Result<Node> {
+    let config = corner.host.config();
+    let healthy = config.provider_config.clone().unwrap_or_default();
+    config.write_provider_config(&format!("{healthy}[faults]\nping = \"unavailable\"\n"))?;
+    eventually("the node says that its provider is unreachable", || async {
+        let node = nodes(corner).get(corner.host.node()).await?;
+        Ok((condition(&node, "ProviderReachable").as_deref() == Some("False")).then_some(node))
+    })
+    .await
 }
 
 #[tokio::test]
@@ -118,11 +140,7 @@ async fn the_lease_is_renewed_and_what_others_wrote_survives() -> Result<()> {
     assert_eq!(node.metadata.annotations.as_ref().and_then(|a| a.get("note").cloned()).as_deref(), Some("x"));
     assert_eq!(condition(&node, "Elsewhere").as_deref(), Some("True"));
     assert!(node.status.and_then(|s| s.capacity).is_some_and(|capacity| capacity.contains_key("example.com/dongle")));
-    let first = renewed(&leases(&corner).get(name).await?);
-    eventually("the lease is renewed", || async {
-        Ok((renewed(&leases(&corner).get(name).await?) > first).then_some(()))
-    })
-    .await
+    renewed_again(&corner).await
 }
 
 #[tokio::test]
@@ -155,12 +173,13 @@ async fn a_stopped_host_leaves_node_and_pods_as_they_are() -> Result<()> {
 #[tokio::test]
 async fn a_second_host_of_one_name_is_refused_and_may_wait() -> Result<()> {
     let mut corner = Corner::new("node-second").await?;
+    // A node is Ready a moment before its lease is taken.
+    lease_of(&corner, corner.node_ready().await?.metadata.uid.as_deref().context("no UID")?).await?;
     let mut second = corner.host.config().clone();
     second.state_dir = second.state_dir.join("second");
-    let output = second.command()?.output()?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    let last = text.lines().last().context("it says nothing")?;
+    let (status, said) = second.run(PATIENCE)?;
+    assert_eq!(status.code(), Some(1), "{said}");
+    let last = said.lines().last().context("it says nothing")?;
     assert!(
         last.contains("is served by") && last.contains(corner.host.node()) && last.contains("--take-over"),
         "{last}"
@@ -192,37 +211,49 @@ async fn a_host_that_was_paused_and_replaced_stops_itself() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_unreachable_backend_is_a_condition_and_never_an_eviction() -> Result<()> {
-    let corner = Corner::with("node-unreachable", |config| config.flag("--not-ready-after").flag("20s")).await?;
+async fn an_unreachable_backend_is_a_condition_and_no_eviction() -> Result<()> {
+    let corner = Corner::new("node-unreachable").await?;
+    // Evicted at once if the node ever were not Ready.
+    let mut pod = corner.pod("delicate", json!({}));
+    let at_once = ["not-ready", "unreachable"].map(|taint| {
+        let key = format!("node.kubernetes.io/{taint}");
+        json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0})
+    });
+    pod["spec"]["tolerations"] = json!(at_once);
+    let uid = corner.create(pod).await?.metadata.uid;
+    corner.running("delicate").await?;
+    unreachable(&corner).await?;
+    vk_tests::cluster::event(&corner.client, "default", corner.host.node(), "ProviderUnreachable").await?;
+    // Two renewals are time enough for another ping, for another status and for the taint.
+    renewed_again(&corner).await?;
+    renewed_again(&corner).await?;
+    let node = nodes(&corner).get(corner.host.node()).await?;
+    assert_eq!(condition(&node, "ProviderReachable").as_deref(), Some("False"));
+    assert_eq!(condition(&node, "Ready").as_deref(), Some("True"));
+    let pod = corner.pods().get("delicate").await?;
+    assert_eq!((&pod.metadata.uid, &pod.metadata.deletion_timestamp), (&uid, &None));
+    assert_eq!(phase(&pod), "Running");
+    Ok(())
+}
+
+#[tokio::test]
+async fn ready_turns_false_when_the_backend_is_away_for_as_long_as_not_ready_after_says() -> Result<()> {
+    let corner = Corner::with("node-not-ready", |config| config.flag("--not-ready-after").flag("20s")).await?;
     let name = corner.host.node();
-    let config = corner.host.config();
-    let healthy = config.provider_config.clone().unwrap_or_default();
+    let healthy = corner.host.config().provider_config.clone().unwrap_or_default();
     corner.create(corner.pod("before", json!({}))).await?;
     corner.running("before").await?;
-    config.write_provider_config(&format!("{healthy}[faults]\nping = \"unavailable\"\n"))?;
-    let node = eventually("the node says that its provider is unreachable", || async {
-        let node = nodes(&corner).get(name).await?;
-        Ok((condition(&node, "ProviderReachable").as_deref() == Some("False")).then_some(node))
-    })
-    .await?;
-    assert_eq!(
-        condition(&node, "Ready").as_deref(),
-        Some("True"),
-        "Ready stays True for as long as --not-ready-after says"
-    );
-    vk_tests::cluster::event(&corner.client, "default", name, "ProviderUnreachable").await?;
+    let node = unreachable(&corner).await?;
+    assert_eq!(condition(&node, "Ready").as_deref(), Some("True"), "not yet");
     corner.create(corner.pod("meanwhile", json!({}))).await?;
-    let first = renewed(&leases(&corner).get(name).await?);
-    eventually("the lease is renewed all the same", || async {
-        Ok((renewed(&leases(&corner).get(name).await?) > first).then_some(()))
-    })
-    .await?;
+    // The lease is the host's life, not the backend's.
+    renewed_again(&corner).await?;
     assert_eq!(phase(&corner.pods().get("meanwhile").await?), "Pending", "new pods wait");
     eventually("Ready turns False", || async {
         Ok((condition(&nodes(&corner).get(name).await?, "Ready").as_deref() == Some("False")).then_some(()))
     })
     .await?;
-    config.write_provider_config(&healthy)?;
+    corner.host.config().write_provider_config(&healthy)?;
     corner.running("meanwhile").await?;
     corner.node_ready().await?;
     assert_eq!(phase(&corner.pods().get("before").await?), "Running");

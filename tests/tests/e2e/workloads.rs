@@ -3,13 +3,14 @@
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Toleration;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use vk_tests::cluster::{Corner, condition, eventually, mock, phase, pod_condition};
 
 /// A pod template that only the corner's node runs.
-fn template(corner: &Corner, annotations: Value) -> Value {
+fn template(corner: &Corner<'_>, annotations: Value) -> Value {
     json!({
         "metadata": {"labels": {"app": "web"}, "annotations": mock(annotations)},
         "spec": {
@@ -72,13 +73,16 @@ async fn a_deployment_rolls_out_scales_updates_and_goes() -> Result<()> {
 async fn a_job_runs_to_completion_and_a_failing_one_is_tried_again() -> Result<()> {
     let corner = Corner::new("job").await?;
     let jobs: Api<Job> = Api::namespaced(corner.client.clone(), &corner.namespace);
-    let job = |name: &str, code: &str, limit: u32| {
+    let job = |name: &str, code: &str, completions: u32, limit: u32| {
         let mut template = template(&corner, json!({"run-for": "200ms", "exit-code": code}));
         template["spec"]["restartPolicy"] = json!("Never");
-        json!({"metadata": {"name": name}, "spec": {"completions": 3, "parallelism": 2, "backoffLimit": limit, "template": template}})
+        let spec = json!({"completions": completions, "parallelism": 2, "backoffLimit": limit, "template": template});
+        json!({"metadata": {"name": name}, "spec": spec})
     };
-    for (name, code, limit, wanted) in [("good", "0", 0, "Complete"), ("bad", "1", 0, "Failed")] {
-        jobs.create(&PostParams::default(), &serde_json::from_value(job(name, code, limit))?).await?;
+    // One completion of "bad", so that its second pod can only be another try.
+    for (name, code, completions, limit, wanted) in [("good", "0", 3, 0, "Complete"), ("bad", "1", 1, 1, "Failed")] {
+        let job = serde_json::from_value(job(name, code, completions, limit))?;
+        jobs.create(&PostParams::default(), &job).await?;
         eventually(&format!("job {name} is {wanted}"), || async {
             let status = jobs.get(name).await?.status.unwrap_or_default();
             let is = status.conditions.iter().flatten().any(|c| c.type_ == wanted && c.status == "True");
@@ -88,6 +92,8 @@ async fn a_job_runs_to_completion_and_a_failing_one_is_tried_again() -> Result<(
     }
     let status = jobs.get("good").await?.status.context("no status")?;
     assert_eq!(status.succeeded, Some(3));
+    let status = jobs.get("bad").await?.status.context("no status")?;
+    assert_eq!(status.failed, Some(2), "one pod, and one that tried again");
     Ok(())
 }
 
@@ -103,5 +109,12 @@ async fn the_taint_keeps_pods_away_that_do_not_tolerate_it() -> Result<()> {
         .until("intolerant", "is not scheduled", |pod| pod_condition(pod, "PodScheduled").as_deref() == Some("False"))
         .await?;
     assert_eq!(phase(&pod), "Pending");
+    // Nothing else keeps it away: the scheduler does not name the taint, but a toleration of this one is all that it takes.
+    let mut tolerations = pod.spec.and_then(|spec| spec.tolerations).unwrap_or_default();
+    let (key, operator) = (Some("virtual-kubelet.io/provider".into()), Some("Exists".into()));
+    tolerations.push(Toleration { key, operator, ..Toleration::default() });
+    let tolerant = json!({"spec": {"tolerations": tolerations}});
+    corner.pods().patch("intolerant", &PatchParams::default(), &Patch::Merge(&tolerant)).await?;
+    corner.running("intolerant").await?;
     Ok(())
 }

@@ -8,9 +8,11 @@ use super::wit::log_sink::{Entry, Host, HostSink};
 use crate::plugin::state::State;
 use crate::provider::{Call, LogEntry, LogSink};
 
-/// Bytes of one message to the reader. A message waits for a place in the channel, so this and the channel's length bound
-/// what a slow reader holds in memory.
+/// Bytes of one message to the reader, and of one entry in it. A message waits for a place in the channel, so this and the
+/// channel's length bound what a slow reader holds in memory.
 const CHUNK: usize = 64 << 10;
+/// What an entry takes besides its text.
+const OVERHEAD: usize = size_of::<LogEntry>();
 
 /// One reader.
 #[allow(unreachable_pub, reason = "the generated bindings re-export it")]
@@ -46,8 +48,8 @@ impl HostSink for State {
         let mut call = self.call.clone();
         let mut chunk = Vec::new();
         let mut bytes = 0_usize;
-        for entry in entries.into_iter().map(LogEntry::from) {
-            bytes = bytes.saturating_add(entry.bytes.len());
+        for entry in entries.into_iter().map(LogEntry::from).flat_map(pieces) {
+            bytes = bytes.saturating_add(entry.bytes.len()).saturating_add(OVERHEAD);
             chunk.push(entry);
             if bytes >= CHUNK {
                 bytes = 0;
@@ -56,7 +58,9 @@ impl HostSink for State {
                 }
             }
         }
-        Ok(if chunk.is_empty() { !sink.is_closed() } else { send(&sink, &mut call, chunk).await })
+        let open = if chunk.is_empty() { !sink.is_closed() } else { send(&sink, &mut call, chunk).await };
+        // A reader that keeps up must not keep a guest writing that was asked to end.
+        Ok(open && call.reason().is_none())
     }
 
     fn drop(&mut self, sink: Resource<Sink>) -> wasmtime::Result<()> {
@@ -65,11 +69,52 @@ impl HostSink for State {
     }
 }
 
+/// An entry of gigabytes is handed on in parts, as a line that comes in parts is.
+fn pieces(entry: LogEntry) -> impl Iterator<Item = LogEntry> {
+    let mut rest = Some(entry);
+    std::iter::from_fn(move || {
+        let mut piece = rest.take()?;
+        if piece.bytes.len() > CHUNK {
+            let mut after = piece.clone();
+            after.bytes = piece.bytes.split_off(CHUNK);
+            piece.partial = true;
+            rest = Some(after);
+        }
+        Some(piece)
+    })
+}
+
 /// A guest that waits for room cannot wait for `cancelled`, so that this does it.
 async fn send(sink: &LogSink, call: &mut Call, chunk: Vec<LogEntry>) -> bool {
     tokio::select! {
         biased;
         sent = sink.send(chunk) => sent.is_ok(),
         _ = call.cancelled() => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::provider::Source;
+
+    #[test]
+    fn a_long_entry_goes_in_parts_and_ends_as_it_ended() {
+        let entry = |partial| LogEntry {
+            time_ns: Some(7),
+            source: Source::Stderr,
+            partial,
+            bytes: Bytes::from(vec![b'x'; 2 * CHUNK + 1]),
+        };
+        for partial in [false, true] {
+            let parts: Vec<LogEntry> = pieces(entry(partial)).collect();
+            let lengths: Vec<usize> = parts.iter().map(|part| part.bytes.len()).collect();
+            assert_eq!(lengths, [CHUNK, CHUNK, 1]);
+            let ends: Vec<bool> = parts.iter().map(|part| part.partial).collect();
+            assert_eq!(ends, [true, true, partial]);
+            assert!(parts.iter().all(|part| part.time_ns == Some(7) && part.source == Source::Stderr));
+        }
     }
 }

@@ -29,6 +29,15 @@ impl State {
     fn kv(&self) -> Result<store::Store, Failure> {
         self.services.store().cloned().map_err(Failure::from)
     }
+
+    /// What is kept on the host's side must not be longer than a key; where no failure can be answered, it is a trap.
+    fn fits(&self, what: &str, text: &str) -> wasmtime::Result<()> {
+        let limit = self.services.limits.store.key;
+        if text.len() > limit {
+            return Err(wasmtime::Error::msg(format!("a {what} of {} bytes; at most {limit}", text.len())));
+        }
+        Ok(())
+    }
 }
 
 impl Host for State {
@@ -85,11 +94,13 @@ impl Host for State {
     }
 
     fn subscribe(&mut self, prefix: String, revision: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        self.fits("prefix", &prefix)?;
         let watch = self.services.store()?.watch(&prefix, revision);
         pollable(&mut self.table, watch)
     }
 
     fn acquire(&mut self, name: String, ttl_ms: u32) -> wasmtime::Result<Resource<Lock>> {
+        self.fits("name of a lock", &name)?;
         let lock = self.services.store()?.acquire(&name, Duration::from_millis(ttl_ms.into()));
         Ok(self.table.push(lock)?)
     }

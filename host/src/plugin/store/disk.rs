@@ -6,6 +6,7 @@
 //! | `removals` | revision | key |
 //! | `meta` | `format`, `ceiling`, `floor` | number |
 
+use std::collections::HashMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -13,7 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+use redb::{
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError,
+};
 
 use super::OpenError;
 use super::image::{Change, Image, Kept};
@@ -38,6 +41,8 @@ pub(super) struct Disk {
     ceiling: u64,
     /// Removals that are not told any more and are still in the file.
     forgotten: Vec<u64>,
+    /// Removals in the file of keys that memory alone has now: after a restart they are what is to be told.
+    covered: HashMap<Arc<str>, u64>,
 }
 
 impl Disk {
@@ -47,7 +52,7 @@ impl Disk {
         let database = Database::builder().set_cache_size(CACHE).create(path).map_err(|e| database_error(&e))?;
         let (image, forgotten) = Self::load(&database, removals_kept).map_err(broken)??;
         let ceiling = image.newest().saturating_add(RESERVE);
-        let disk = Self { database, path: path.to_owned(), ceiling, forgotten };
+        let disk = Self { database, path: path.to_owned(), ceiling, forgotten, covered: HashMap::new() };
         disk.begin(ceiling, image.floor()).map_err(broken)?;
         Ok((disk, image))
     }
@@ -57,6 +62,10 @@ impl Disk {
     }
 
     fn load(database: &Database, removals_kept: usize) -> Result<Result<(Image, Vec<u64>), OpenError>, redb::Error> {
+        // The format comes first: tables of another one may have other types, and must be left as they are.
+        if let Some(format) = format(database)?.filter(|format| *format != FORMAT) {
+            return Ok(Err(OpenError::Format(format)));
+        }
         // A write transaction makes the tables, so that reading needs no case for a new file.
         let transaction = database.begin_write()?;
         transaction.open_table(ENTRIES)?;
@@ -66,9 +75,6 @@ impl Disk {
         let transaction = database.begin_read()?;
         let meta = transaction.open_table(META)?;
         let number = |name: &str| -> Result<Option<u64>, redb::Error> { Ok(meta.get(name)?.map(|n| n.value())) };
-        if let Some(format) = number("format")?.filter(|format| *format != FORMAT) {
-            return Ok(Err(OpenError::Format(format)));
-        }
         let newest = number("ceiling")?.unwrap_or_default();
         let mut image = Image::new(newest, number("floor")?.unwrap_or_default(), removals_kept);
         for entry in transaction.open_table(ENTRIES)?.iter()? {
@@ -113,6 +119,11 @@ impl Disk {
         self.forgotten.extend(removals);
     }
 
+    /// Takes note of a removal that an entry in memory has covered.
+    pub(super) fn cover(&mut self, key: Arc<str>, removal: u64) {
+        self.covered.insert(key, removal);
+    }
+
     /// Makes the changes durable, all or none. `floor` is the one that fits what was forgotten before.
     pub(super) fn commit(&mut self, changes: &[Change], newest: u64, floor: u64) -> Result<(), redb::Error> {
         let mut transaction = self.database.begin_write()?;
@@ -123,13 +134,21 @@ impl Disk {
             let mut removals = transaction.open_table(REMOVALS)?;
             for change in changes {
                 let key: &str = &change.key;
+                let in_memory = change.kept.as_ref().is_some_and(|kept| kept.expires.is_some());
+                if !in_memory && let Some(covered) = self.covered.remove(key) {
+                    removals.remove(covered)?;
+                }
                 match &change.kept {
                     Some(Kept { value, revision, expires: None }) => {
                         entries.insert(key, (*revision, value.as_ref()))?;
                     }
-                    // In memory alone: what was durable before it must not come back.
+                    // In memory alone: what was durable before it must not come back, and that it went must be told after a
+                    // restart.
                     Some(_) => {
-                        entries.remove(key)?;
+                        if entries.remove(key)?.is_some() {
+                            removals.insert(change.revision, key)?;
+                            self.covered.insert(Arc::clone(&change.key), change.revision);
+                        }
                     }
                     None => {
                         entries.remove(key)?;
@@ -156,10 +175,25 @@ impl Disk {
     }
 }
 
+/// The format of a file; none: it is new.
+fn format(database: &Database) -> Result<Option<u64>, redb::Error> {
+    let transaction = database.begin_read()?;
+    match transaction.open_table(META) {
+        Ok(meta) => Ok(meta.get("format")?.map(|format| format.value())),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The directory (0700) and an empty file (0600): what a plugin remembers may hold tokens.
 fn prepare(path: &Path) -> std::io::Result<()> {
     let Some(directory) = path.parent() else { return Ok(()) };
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    if !directory.exists() {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        if let Some(above) = directory.parent() {
+            File::open(above)?.sync_all()?;
+        }
+    }
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         // A power cut must not lose the file's name.
         Ok(_) => File::open(directory)?.sync_all(),

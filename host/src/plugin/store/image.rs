@@ -16,6 +16,9 @@ const ENTRIES: usize = 500;
 /// Bytes of keys and values in one page of `scan` and `since`; the first entry is given whatever its size.
 const PAGE: usize = 1 << 20;
 
+/// What an entry takes besides its bytes, about.
+const OVERHEAD: u64 = 150;
+
 /// An entry as it is kept.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
@@ -215,7 +218,7 @@ impl Image {
     }
 }
 
-/// What an entry takes of the share.
+/// What an entry takes of the share: its bytes, and its places in the maps.
 pub(super) fn size(key: &str, value: &[u8]) -> u64 {
-    (key.len() as u64).saturating_add(value.len() as u64)
+    (key.len() as u64).saturating_add(value.len() as u64).saturating_add(OVERHEAD)
 }

@@ -87,7 +87,7 @@ pub struct Bounds {
     pub key: usize,
     /// Longest value, in bytes.
     pub value: usize,
-    /// All keys and values together, in bytes.
+    /// All keys and values together, in bytes, and 150 an entry.
     pub share: u64,
     /// Removals that [`Store::since`] can still tell.
     pub removals: usize,

@@ -198,9 +198,10 @@ async fn a_watch_wakes_for_its_prefix_alone() {
 async fn what_has_a_time_to_live_expires_and_that_is_news() {
     let (_directory, store) = store();
     let before = store.commits();
+    store.put("session", "s".into(), Expect::Absent, Some(Duration::from_secs(600))).await.unwrap();
+    assert_eq!(text(&store, "session").as_deref(), Some("s"));
     let revision = store.put("token", "t".into(), Expect::Absent, Some(Duration::from_millis(80))).await.unwrap();
     assert_eq!(store.commits(), before, "it stays in memory");
-    assert_eq!(text(&store, "token").as_deref(), Some("t"));
     let mut watch = store.watch("token", revision);
     tokio::time::timeout(Duration::from_secs(5), watch.ready()).await.expect("the expiry wakes");
     assert_eq!(text(&store, "token"), None);
@@ -223,8 +224,35 @@ async fn an_entry_in_memory_does_not_uncover_the_durable_one_below() {
 }
 
 #[tokio::test]
+async fn what_memory_covered_is_told_as_removed_after_a_restart() {
+    let (_directory, path) = place();
+    let minute = Some(Duration::from_secs(60));
+    let start = {
+        let store = Store::open(&path, Bounds::default()).unwrap();
+        put(&store, "covered", "1").await;
+        let start = put(&store, "removed", "1").await;
+        store.put("covered", "2".into(), Expect::Anything, minute).await.unwrap();
+        store.remove("removed", Expect::Anything).await.unwrap();
+        store.put("removed", "2".into(), Expect::Anything, minute).await.unwrap();
+        put(&store, "other", "1").await;
+        start
+    };
+    let store = Store::open(&path, Bounds::default()).unwrap();
+    let news = store.since("", start).unwrap().changed;
+    let mut gone: Vec<&str> = news.iter().filter(|(_, entry)| entry.is_none()).map(|(key, _)| &**key).collect();
+    gone.sort_unstable();
+    assert_eq!(gone, ["covered", "removed"]);
+    // Once they are durable again nothing of it is left.
+    put(&store, "covered", "3").await;
+    put(&store, "removed", "3").await;
+    drop(store);
+    let store = Store::open(&path, Bounds::default()).unwrap();
+    assert!(store.since("", start).unwrap().changed.iter().all(|(_, entry)| entry.is_some()));
+}
+
+#[tokio::test]
 async fn the_quota_holds_for_key_value_and_share() {
-    let (_directory, store) = bounded(Bounds { key: 8, value: 100, share: 250, removals: 10 });
+    let (_directory, store) = bounded(Bounds { key: 8, value: 100, share: 700, removals: 10 });
     let value = |n| Bytes::from(vec![0; n]);
     assert_eq!(store.put("123456789", value(1), Expect::Anything, NO_TTL).await, Err(Failure::TooLong));
     assert_eq!(store.put("k", value(101), Expect::Anything, NO_TTL).await, Err(Failure::TooLong));

@@ -153,12 +153,23 @@ impl Writer {
     }
 
     fn show(&mut self, batch: Batch) {
-        let forgotten = {
+        let (mut forgotten, mut covered) = (Vec::new(), Vec::new());
+        {
             let mut image = self.shared.image.write().unwrap_or_else(PoisonError::into_inner);
-            batch.changes.into_iter().flat_map(|change| image.apply(change)).collect()
-        };
+            for change in batch.changes {
+                let in_memory = change.kept.as_ref().is_some_and(|kept| kept.expires.is_some());
+                let key = Arc::clone(&change.key);
+                let removals = image.apply(change);
+                if in_memory {
+                    covered.extend(removals.into_iter().map(|removal| (Arc::clone(&key), removal)));
+                } else {
+                    forgotten.extend(removals);
+                }
+            }
+        }
         if let Some(disk) = &mut self.disk {
             disk.forget(forgotten);
+            covered.into_iter().for_each(|(key, removal)| disk.cover(key, removal));
         }
         self.shared.newest.send_if_modified(|newest| std::mem::replace(newest, batch.newest) != batch.newest);
         for (reply, answer) in batch.replies {

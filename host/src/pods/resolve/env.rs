@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar as EnvSpec, EnvVarSource};
 
 use super::expand::expand;
-use super::{Lookup, Notice, Problem, Sources, field};
+use super::{Lookup, Notice, Place, Problem, Sources, field};
 use crate::pods::object::PodObject;
 use crate::provider::EnvVar;
 
@@ -16,7 +16,7 @@ use crate::provider::EnvVar;
 pub(super) struct Context<'a> {
     pub(super) pod: &'a PodObject,
     /// Where `resourceFieldRef` looks: init and ordinary containers.
-    pub(super) containers: &'a [Container],
+    pub(super) containers: &'a [Place<'a>],
     pub(super) node: &'a super::Node,
     pub(super) sources: &'a Sources,
     pub(super) services: &'a BTreeMap<String, String>,

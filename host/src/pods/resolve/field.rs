@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::{Container, ResourceFieldSelector};
 use std::collections::BTreeMap;
 
-use super::Node;
 use super::quantity::Quantity;
+use super::{Node, Place};
 use crate::pods::object::PodObject;
 
 /// What a field is worth.
@@ -18,8 +18,8 @@ pub enum Value {
 
 /// What a `fieldPath` of a container's environment stands for; an error names what may be asked for.
 pub fn field(pod: &PodObject, node: &Node, path: &str) -> Result<Value, String> {
-    let metadata = &pod.pod.metadata;
-    let status = pod.status();
+    let metadata = &pod.metadata;
+    let status = &pod.status;
     let known = |value: Option<&str>| Ok(Value::Known(value.unwrap_or_default().to_string()));
     match path {
         "metadata.name" => known(metadata.name.as_deref()),
@@ -27,8 +27,8 @@ pub fn field(pod: &PodObject, node: &Node, path: &str) -> Result<Value, String> 
         "metadata.uid" => known(metadata.uid.as_deref()),
         "metadata.labels" => Ok(Value::Known(map(metadata.labels.as_ref()))),
         "metadata.annotations" => Ok(Value::Known(map(metadata.annotations.as_ref()))),
-        "spec.nodeName" => known(pod.spec().node_name.as_deref()),
-        "spec.serviceAccountName" => known(pod.spec().service_account_name.as_deref()),
+        "spec.nodeName" => known(pod.spec.node_name.as_deref()),
+        "spec.serviceAccountName" => known(pod.spec.service_account_name.as_deref()),
         "status.hostIP" | "status.hostIPs" => known(Some(&node.internal_ip)),
         // A pod that runs already was given its IP: the same value then, so that an update does not change it.
         "status.podIP" => Ok(status.pod_ip.clone().filter(|ip| !ip.is_empty()).map_or(Value::Late, Value::Known)),
@@ -66,14 +66,17 @@ fn map(map: Option<&BTreeMap<String, String>>) -> String {
 /// What a `resourceFieldRef` is worth: a request or limit over its divisor, rounded up. A limit that is not set is the
 /// node's allocatable amount.
 pub fn resource(
-    containers: &[Container],
+    containers: &[Place<'_>],
     own: &Container,
     selector: &ResourceFieldSelector,
     node: &Node,
 ) -> Result<String, String> {
     let name = selector.container_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(&own.name);
-    let container =
-        containers.iter().find(|c| c.name == name).ok_or_else(|| format!("there is no container {name:?}"))?;
+    let container = containers
+        .iter()
+        .map(|place| &place.container)
+        .find(|c| c.name == name)
+        .ok_or_else(|| format!("there is no container {name:?}"))?;
     let (kind, resource) = selector
         .resource
         .split_once('.')
@@ -93,6 +96,8 @@ pub fn resource(
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
     use crate::pods::object::tests::pod;
     use serde_json::json;
@@ -133,11 +138,13 @@ mod tests {
             {"name": "b"}
         ]))
         .unwrap();
+        let place = |container| Place { path: String::new(), container: Cow::Borrowed(container) };
+        let places: Vec<Place<'_>> = containers.iter().map(place).collect();
         let ask = |resource: &str, container: Option<&str>, divisor: Option<&str>| {
             let selector =
                 serde_json::from_value(json!({"resource": resource, "containerName": container, "divisor": divisor}))
                     .unwrap();
-            super::resource(&containers, &containers[0], &selector, &node())
+            super::resource(&places, &containers[0], &selector, &node())
         };
         assert_eq!(ask("limits.memory", None, Some("1Mi")), Ok("64".into()));
         assert_eq!(ask("requests.cpu", None, Some("1m")), Ok("250".into()));

@@ -11,6 +11,7 @@ mod network;
 pub(crate) mod quantity;
 mod services;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,7 +133,7 @@ impl Resolver {
     pub fn unresolved(&self, pod: &PodObject) -> DesiredPod {
         DesiredPod {
             id: pod.id(),
-            revision: pod.revision.clone(),
+            revision: pod.revision.to_string(),
             manifest: pod.manifest.clone(),
             containers: Vec::new(),
             network: network::network(pod, &self.node.load()),
@@ -141,24 +142,24 @@ impl Resolver {
 
     fn assemble(&self, pod: &PodObject, sources: &Sources, notices: &mut Vec<Notice>) -> Result<DesiredPod, Problem> {
         let id = pod.id();
-        let spec = pod.spec();
         let node = self.node.load();
         let services = self.services.state();
-        let links = spec.enable_service_links.unwrap_or(true);
+        let links = pod.spec.enable_service_links.unwrap_or(true);
         let services = services::variables(services.iter().map(AsRef::as_ref), &id.namespace, links);
-        let all: Vec<Container> = containers(pod).into_iter().map(|(_, container)| container).collect();
-        let context = env::Context { pod, containers: &all, node: &node, sources, services: &services };
-        let mut resolved = Vec::with_capacity(all.len());
-        for (path, container) in containers(pod) {
+        let containers = containers(pod);
+        let context = env::Context { pod, containers: &containers, node: &node, sources, services: &services };
+        let mut resolved = Vec::with_capacity(containers.len());
+        for Place { path, container } in &containers {
             let env::Environment { env, late, command, args, secret_args } =
-                env::environment(&context, &container, &path, notices)?;
+                env::environment(&context, container, path, notices)?;
             if late && !self.resolves_late {
                 let message = "status.podIP and status.podIPs are not known before the pod runs, and this provider does not fill them in";
                 return Err(Problem::Refused { field: format!("{path}.env"), message: message.into() });
             }
             let revision =
-                serde_json::to_value(&container).map(|value| super::revision::of_container(&value)).unwrap_or_default();
-            resolved.push(ResolvedContainer { name: container.name, command, args, env, secret_args, revision, late });
+                serde_json::to_value(container).map(|value| super::revision::of_container(&value)).unwrap_or_default();
+            let name = container.name.clone();
+            resolved.push(ResolvedContainer { name, command, args, env, secret_args, revision, late });
         }
         Ok(DesiredPod { containers: resolved, ..self.unresolved(pod) })
     }
@@ -199,21 +200,23 @@ fn text(secret: Secret) -> BTreeMap<String, String> {
     data.into_iter().map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned())).collect()
 }
 
-/// Init, ordinary and ephemeral containers in spec order, each with its place in the pod.
-fn containers(pod: &PodObject) -> Vec<(String, Container)> {
-    let spec = pod.spec();
-    let init = spec
-        .init_containers
-        .iter()
-        .flatten()
-        .cloned()
-        .enumerate()
-        .map(|(i, c)| (format!("spec.initContainers[{i}]"), c));
-    let ordinary = spec.containers.iter().cloned().enumerate().map(|(i, c)| (format!("spec.containers[{i}]"), c));
-    let ephemeral = spec.ephemeral_containers.iter().flatten().enumerate().filter_map(|(i, c)| {
+/// A container and its place in the pod, such as `spec.containers[0]`.
+struct Place<'a> {
+    path: String,
+    container: Cow<'a, Container>,
+}
+
+/// Init, ordinary and ephemeral containers in spec order.
+fn containers(pod: &PodObject) -> Vec<Place<'_>> {
+    let place = |list: &str, index: usize, container| Place { path: format!("spec.{list}[{index}]"), container };
+    let init = pod.spec.init_containers.iter().flatten().enumerate();
+    let init = init.map(|(index, container)| place("initContainers", index, Cow::Borrowed(container)));
+    let ordinary = pod.spec.containers.iter().enumerate();
+    let ordinary = ordinary.map(|(index, container)| place("containers", index, Cow::Borrowed(container)));
+    let ephemeral = pod.spec.ephemeral_containers.iter().flatten().enumerate().filter_map(|(index, container)| {
         // An ephemeral container has a container's fields and two more.
-        let container = serde_json::to_value(c).and_then(serde_json::from_value).ok()?;
-        Some((format!("spec.ephemeralContainers[{i}]"), container))
+        let container = serde_json::to_value(container).and_then(serde_json::from_value).ok()?;
+        Some(place("ephemeralContainers", index, Cow::Owned(container)))
     });
     init.chain(ordinary).chain(ephemeral).collect()
 }
@@ -221,7 +224,7 @@ fn containers(pod: &PodObject) -> Vec<(String, Container)> {
 /// Names of the ConfigMaps and Secrets that the environments of a pod refer to.
 fn names(pod: &PodObject) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut config_maps, mut secrets) = (BTreeSet::new(), BTreeSet::new());
-    for (_, container) in containers(pod) {
+    for Place { container, .. } in containers(pod) {
         for from in container.env_from.iter().flatten() {
             config_maps.extend(from.config_map_ref.iter().map(|r| r.name.clone()));
             secrets.extend(from.secret_ref.iter().map(|r| r.name.clone()));

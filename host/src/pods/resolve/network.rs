@@ -12,7 +12,7 @@ const HOSTNAME: usize = 63;
 
 /// The network settings of a pod.
 pub fn network(pod: &PodObject, node: &Node) -> Network {
-    let spec = pod.spec();
+    let spec = &pod.spec;
     let id = pod.id();
     let wanted = spec.hostname.clone().filter(|name| !name.is_empty()).unwrap_or(id.name);
     let hostname = wanted.get(..HOSTNAME).unwrap_or(&wanted).trim_end_matches(['-', '.']).to_string();
@@ -20,7 +20,7 @@ pub fn network(pod: &PodObject, node: &Node) -> Network {
     let mut network = Network {
         hostname,
         domain: domain.map(|sub| format!("{sub}.{}.svc.{}", id.namespace, node.cluster_domain)).unwrap_or_default(),
-        hosts: hosts(&spec),
+        hosts: hosts(spec),
         ..Network::default()
     };
     let host_network = spec.host_network.unwrap_or(false);
@@ -36,7 +36,7 @@ pub fn network(pod: &PodObject, node: &Node) -> Network {
             network.options = vec!["ndots:5".into()];
         }
     }
-    add_dns_config(&mut network, &spec);
+    add_dns_config(&mut network, spec);
     network
 }
 

@@ -17,6 +17,11 @@ pub struct Quantity(i128);
 pub struct NotAQuantity(String);
 
 impl Quantity {
+    /// Less than nothing.
+    pub fn is_negative(self) -> bool {
+        self.0 < 0
+    }
+
     /// Reads a quantity in the API's notation.
     pub fn parse(text: &str) -> Result<Self, NotAQuantity> {
         parse(text.trim()).map(Self).ok_or_else(|| NotAQuantity(text.to_string()))

@@ -33,10 +33,11 @@ fn condition<'a>(status: &'a PodStatus, kind: &str) -> &'a PodCondition {
 /// The pod as the API server sends it once it has applied the status: Go's struct tags leave `lastState: {}` behind.
 fn applied(pod: &PodObject, status: &PodStatus) -> PodObject {
     let mut pod = pod.clone();
-    pod.pod.status = Some(super::applied(&pod, status.clone()));
-    for container in pod.pod.status.iter_mut().filter_map(|s| s.container_statuses.as_mut()).flatten() {
+    pod.status = super::applied(&pod, status.clone());
+    for container in pod.status.container_statuses.iter_mut().flatten() {
         container.last_state.get_or_insert_default();
     }
+    normalize(&mut pod.status);
     pod
 }
 
@@ -73,9 +74,9 @@ fn being_deleted_is_no_news_of_the_status() {
     let pod = web(json!({}));
     let said = json!({"phase": "Running", "containerStatuses": [running("a", 0), running("b", 0)]});
     let mut after = applied(&pod, &say(&pod, said.clone()));
-    after.pod.metadata.generation = Some(3);
+    after.metadata.generation = Some(3);
     assert!(super::patch(&after, &say(&after, said.clone())).is_some(), "another generation is");
-    after.pod.metadata.deletion_timestamp = Some(Time(now()));
+    after.metadata.deletion_timestamp = Some(Time(now()));
     assert_eq!(super::patch(&after, &say(&after, said)), None);
 }
 
@@ -84,7 +85,7 @@ fn a_condition_that_someone_else_flipped_is_written_again() {
     let pod = web(json!({}));
     let said = json!({"phase": "Running", "containerStatuses": [running("a", 0), running("b", 0)]});
     let mut after = applied(&pod, &say(&pod, said.clone()));
-    for condition in after.pod.status.as_mut().unwrap().conditions.as_mut().unwrap() {
+    for condition in after.status.conditions.as_mut().unwrap() {
         if condition.type_ == "Ready" {
             condition.status = "False".into();
         }
@@ -120,6 +121,90 @@ fn an_ended_attempt_stays_ended_until_the_next() {
 }
 
 #[test]
+fn a_backend_that_lost_its_count_still_says_how_the_container_is() {
+    let pod = web(json!({"containerStatuses": [running("a", 3), ended("b", 3, 1)]}));
+    let said = json!({"phase": "Running", "containerStatuses": [ended("a", 0, 9), running("b", 0)]});
+    let list = say(&pod, said).container_statuses.unwrap();
+    assert_eq!((list[0].restart_count, list[0].ready), (3, false));
+    assert_eq!(list[0].state.as_ref().unwrap().terminated.as_ref().unwrap().exit_code, 9);
+    assert_eq!((list[1].restart_count, list[1].ready), (4, true), "it ended and runs: that is one more");
+}
+
+#[test]
+fn a_sidecar_counts_for_readiness_and_what_was_initialized_stays_so() {
+    let with_sidecar = |status: Value| {
+        pod(json!({
+            "metadata": {"name": "web", "namespace": "shop", "uid": "u1"},
+            "spec": {"initContainers": [{"name": "proxy", "restartPolicy": "Always"}], "containers": [{"name": "a"}]},
+            "status": status,
+        }))
+    };
+    let mut proxy = running("proxy", 0);
+    proxy["started"] = json!(true);
+    proxy["ready"] = json!(false);
+    let said = json!({"phase": "Running", "initContainerStatuses": [proxy], "containerStatuses": [running("a", 0)]});
+    let status = say(&with_sidecar(json!({})), said);
+    assert_eq!(condition(&status, "Ready").message.as_deref(), Some("containers with unready status: [proxy]"));
+    assert_eq!(condition(&status, "Initialized").status, "True");
+    let restarting = json!({"phase": "Running", "initContainerStatuses": [ended("proxy", 0, 1)], "containerStatuses": [running("a", 0)]});
+    let status = say(&with_sidecar(json!({})), restarting);
+    assert_eq!(condition(&status, "Initialized").status, "True");
+}
+
+#[test]
+fn a_crash_takes_no_sandbox_away() {
+    let mut crashed = ended("a", 1, 1);
+    crashed["lastState"] = crashed["state"].take();
+    crashed["state"] = json!({"waiting": {"reason": "CrashLoopBackOff", "message": ""}});
+    let status = say(&web(json!({})), json!({"phase": "Running", "containerStatuses": [crashed]}));
+    assert_eq!(condition(&status, "PodReadyToStartContainers").status, "True");
+    assert_eq!(
+        condition(&status, "Ready").message.as_deref(),
+        Some("containers with unknown status: [b], containers with unready status: [a]")
+    );
+    let waiting = status.container_statuses.unwrap().remove(0).state.unwrap().waiting.unwrap();
+    assert_eq!(waiting.message, None, "an empty text is none");
+}
+
+#[test]
+fn a_pod_that_nobody_scheduled_is_said_to_be_where_it_is() {
+    let said = json!({"phase": "Running", "containerStatuses": [running("a", 0), running("b", 0)]});
+    assert_eq!(condition(&say(&web(json!({})), said.clone()), "PodScheduled").status, "True");
+    let scheduled = web(json!({"conditions": [{"type": "PodScheduled", "status": "True"}]}));
+    assert!(say(&scheduled, said).conditions.unwrap().iter().all(|c| c.type_ != "PodScheduled"));
+}
+
+#[test]
+fn what_a_provider_says_of_conditions_counts_but_for_those_of_others() {
+    let pod = pod(json!({
+        "metadata": {"name": "web", "namespace": "shop", "uid": "u1"},
+        "spec": {"containers": [{"name": "a"}], "readinessGates": [{"conditionType": "lb/attached"}]},
+        "status": {"conditions": [{"type": "lb/attached", "status": "True"}]},
+    }));
+    let since = "2025-05-05T05:05:05Z";
+    let said = json!({"phase": "Running", "containerStatuses": [running("a", 0)], "conditions": [
+        {"type": "lb/attached", "status": "False"},
+        {"type": "example.com/Billed", "status": "True", "lastTransitionTime": since},
+    ]});
+    let status = say(&pod, said);
+    assert!(status.conditions.as_ref().unwrap().iter().all(|c| c.type_ != "lb/attached"));
+    let billed = condition(&status, "example.com/Billed").last_transition_time.as_ref().unwrap();
+    assert_eq!(billed.0.to_string(), since);
+}
+
+#[test]
+fn a_pod_past_its_deadline_keeps_the_ends_that_were_seen() {
+    let pod = web(json!({"phase": "Running", "containerStatuses": [running("a", 0), running("b", 0)]}));
+    let said: PodStatus =
+        serde_json::from_value(json!({"phase": "Failed", "containerStatuses": [ended("a", 0, 143), running("b", 0)]}))
+            .unwrap();
+    let status = failed(&Context { pod: &pod, host_ip: "h", now: now() }, Some(&said), "DeadlineExceeded", "late");
+    let end = |i: usize| status.container_statuses.as_ref().unwrap()[i].state.as_ref().unwrap().terminated.clone();
+    assert_eq!((end(0).unwrap().exit_code, end(1).unwrap().exit_code), (143, 137));
+    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("DeadlineExceeded")));
+}
+
+#[test]
 fn a_closed_readiness_gate_keeps_the_pod_unready() {
     let gated = |conditions: Value| {
         pod(json!({
@@ -140,7 +225,7 @@ fn a_closed_readiness_gate_keeps_the_pod_unready() {
 fn a_lost_pod_fails_and_its_containers_have_an_unknown_end() {
     let pod =
         web(json!({"phase": "Running", "podIP": "10.1.0.2", "containerStatuses": [running("a", 0), ended("b", 0, 0)]}));
-    let status = failed(&Context { pod: &pod, host_ip: "h", now: now() }, "NotFound", "gone");
+    let status = failed(&Context { pod: &pod, host_ip: "h", now: now() }, None, "NotFound", "gone");
     let list = status.container_statuses.as_ref().unwrap();
     let end = |i: usize| list[i].state.as_ref().unwrap().terminated.as_ref().unwrap();
     assert_eq!((end(0).exit_code, end(0).reason.as_deref()), (137, Some("ContainerStatusUnknown")));

@@ -18,12 +18,13 @@ pub struct Identity {
     pub version: &'static str,
     /// Raised when what the plugin keeps in the store changes shape.
     pub state_version: u32,
-    /// How long the backend may still show or hide a workload after an unclear create or delete.
+    /// How long the backend may still show or hide a workload after a create, or an unclear create or delete. Until then "absent"
+    /// proves nothing to the host.
     pub settle: Duration,
 }
 
 /// What follows from the configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Permissions that it asks for.
     pub wants: Vec<Want>,

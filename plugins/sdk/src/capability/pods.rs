@@ -12,13 +12,15 @@ pub trait Pods {
     /// Returns when the backend has accepted the pod, with its status if that is known already. The same uid again is success.
     ///
     /// # Errors
-    /// `invalid-argument`, `unimplemented` or `failed-precondition` with a field end the pod; the rest is tried again.
+    /// `invalid-argument`, `unimplemented`, `out-of-range` or `failed-precondition` with a field end the pod; the rest is tried again, of
+    /// unknown effect after a look.
     fn create_pod(pod: DesiredPod) -> Result<Option<ObservedPod>>;
 
     /// Brings a running pod to a new revision.
     ///
     /// # Errors
-    /// `unimplemented` unless the backend can.
+    /// `unimplemented` unless the backend can. What would end a pod at create leaves it running as it was, with one event for each
+    /// revision; after `not-found` the host looks at once; the rest is tried again.
     fn update_pod(pod: DesiredPod) -> Result<()> {
         Err(Error::unimplemented(
             "UpdateNotSupported",
@@ -26,8 +28,8 @@ pub trait Pods {
         ))
     }
 
-    /// Starts the removal and returns. May come again with a shorter grace, also while the first call runs. `pod` is none when the
-    /// API server no longer has it, `grace` for the pod's own.
+    /// Starts the removal and returns. May come again with a shorter grace, also while the first call runs. `Gone` only if the backend
+    /// said so; a pod that was never there is `Gone` too. `pod` is none when the API server no longer has it, `grace` for the pod's own.
     ///
     /// # Errors
     /// `not-found` is success; the rest is tried again without limit.
@@ -47,7 +49,8 @@ pub trait Pods {
         Ok(Self::get_pod(id)?.map(|pod| pod.status))
     }
 
-    /// What this node owns in the backend, and nothing else, in pages of at most 500 pods or 1 MiB.
+    /// What this node owns in the backend, and nothing else, in pages of at most 500 pods or 1 MiB, at most 100 of them. Together the
+    /// pages are the whole: a pod in none of them is absent. So an error, rather than a part.
     ///
     /// # Errors
     /// Not known.

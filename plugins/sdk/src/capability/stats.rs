@@ -9,7 +9,7 @@ use crate::time::{Time, nanos};
 use crate::{Page, Result};
 
 /// Counters and gauges of one container; what the backend does not tell is none.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// none: of the node as a whole.
     pub pod: Option<PodRef>,

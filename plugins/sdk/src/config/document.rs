@@ -10,8 +10,19 @@ use crate::Error;
 /// A text that was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
+    /// How it is written.
+    pub format: Format,
     /// Always a table.
     pub root: Item,
+}
+
+/// The two ways to write a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// <https://toml.io>
+    Toml,
+    /// RFC 8259.
+    Json,
 }
 
 /// A value and where it stands.
@@ -51,8 +62,12 @@ impl Document {
     /// # Errors
     /// Every mistake of syntax that can be told, with its line.
     pub fn parse(text: &str) -> Result<Self, Vec<Error>> {
-        let root = if text.trim_start().starts_with('{') { json(text)? } else { toml(text)? };
-        Ok(Self { root })
+        let format = if text.trim_start().starts_with('{') { Format::Json } else { Format::Toml };
+        let root = match format {
+            Format::Toml => toml(text)?,
+            Format::Json => json(text)?,
+        };
+        Ok(Self { format, root })
     }
 }
 
@@ -150,18 +165,24 @@ fn toml_value(value: Spanned<DeValue<'_>>, at: usize, line: &impl Fn(usize) -> u
 }
 
 fn json(text: &str) -> Result<Item, Vec<Error>> {
-    serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
-        let message = error.to_string();
-        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-        vec![mistake(error.line(), message)]
-    })?;
-    Ok(Scanner { rest: text, line: 1 }.value())
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| vec![syntax(error.line(), &error)])?;
+    let mut scanner = Scanner { rest: text, line: 1, mistakes: Vec::new() };
+    let root = scanner.value();
+    if scanner.mistakes.is_empty() { Ok(root) } else { Err(scanner.mistakes) }
 }
 
-/// Walks over JSON that serde_json has found right, and counts lines, which serde_json does not tell of values.
+/// What serde_json says, at our line: of a piece of the text its own would be another.
+fn syntax(line: usize, error: &serde_json::Error) -> Error {
+    let message = error.to_string();
+    mistake(line, message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message))
+}
+
+/// Walks over JSON that serde_json has found right, and counts lines, which serde_json does not tell of values. What it does not look
+/// at as long as it reads into nothing, half a character in a string, is noted on the way.
 struct Scanner<'a> {
     rest: &'a str,
     line: usize,
+    mistakes: Vec<Error>,
 }
 
 impl Scanner<'_> {
@@ -217,7 +238,10 @@ impl Scanner<'_> {
         let (text, rest) =
             self.rest.split_at_checked(end.map_or(self.rest.len(), |end| end + 2)).unwrap_or((self.rest, ""));
         self.rest = rest;
-        serde_json::from_str(text).unwrap_or_default()
+        serde_json::from_str(text).unwrap_or_else(|error| {
+            self.mistakes.push(syntax(self.line, &error));
+            String::new()
+        })
     }
 
     /// A number, `true`, `false` or `null`.

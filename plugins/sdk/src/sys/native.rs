@@ -22,10 +22,15 @@ const PAGE_BYTES: usize = 1 << 20;
 /// The host's own bounds of a key and a value.
 const KEY: usize = 1 << 10;
 const VALUE: usize = 1 << 20;
+/// What a sink takes without delay.
+const ROOM: u32 = 1 << 16;
 
 /// All that the host knows.
 pub(crate) struct Host {
+    /// What really passes.
     pub(crate) now: Time,
+    /// How far the wall clock was set back.
+    pub(crate) behind: Duration,
     pub(crate) cancel: Option<(Time, Why)>,
     pub(crate) deadline: Option<Time>,
     pub(crate) text: Option<String>,
@@ -57,6 +62,7 @@ impl Default for Host {
         };
         Self {
             now: START,
+            behind: Duration::ZERO,
             cancel: None,
             deadline: None,
             text: None,
@@ -118,7 +124,13 @@ impl Host {
             Expect::Absent => there.is_none(),
             Expect::Revision(revision) => there.as_ref().is_some_and(|entry| entry.revision == revision),
         };
-        if fits { Ok(()) } else { Err(Failure::Conflict(there)) }
+        if fits { Ok(()) } else { Err(Failure::Conflict { key: key.to_owned(), there }) }
+    }
+
+    /// When the host wants the call to end, and why: whichever comes first.
+    fn end(&self) -> Option<(Time, Why)> {
+        let deadline = self.deadline.map(|at| (at, Why::Deadline));
+        self.cancel.into_iter().chain(deadline).min_by_key(|(at, _)| *at)
     }
 
     fn is_outworn(&self, revision: u64) -> bool {
@@ -139,7 +151,7 @@ impl Host {
         match pollable {
             Pollable::Always => true,
             Pollable::At(at) => *at <= self.now,
-            Pollable::Cancelled => self.cancel.is_some_and(|(at, _)| at <= self.now),
+            Pollable::Cancelled => self.end().is_some_and(|(at, _)| at <= self.now),
             Pollable::News(prefix, revision) => self.is_outworn(*revision) || !self.news(prefix, *revision).is_empty(),
             Pollable::Held(name, ticket) => self.locks.get(name).and_then(|queue| queue.first()) == Some(ticket),
         }
@@ -149,8 +161,8 @@ impl Host {
     fn next_moment(&self, list: &[&Pollable]) -> Option<Time> {
         let clocks = list.iter().filter_map(|pollable| if let Pollable::At(at) = pollable { Some(*at) } else { None });
         let expiries = self.store.values().filter_map(|(_, expiry)| *expiry);
-        let cancel = self.cancel.map(|(at, _)| at).filter(|at| *at > self.now);
-        clocks.chain(expiries).chain(cancel).chain(self.actions.iter().map(|(at, _)| *at)).min()
+        let end = self.end().map(|(at, _)| at).filter(|at| *at > self.now);
+        clocks.chain(expiries).chain(end).chain(self.actions.iter().map(|(at, _)| *at)).min()
     }
 
     fn due_actions(&mut self) -> Vec<Box<dyn FnOnce()>> {
@@ -200,12 +212,21 @@ pub(crate) fn advance_to(time: Time) {
     }
 }
 
+/// The moment that lies so far ahead, whatever the wall clock says.
+pub(crate) fn ahead(time: Duration) -> Time {
+    with(|host| host.now + time)
+}
+
 pub(crate) fn after(time: Duration) -> Pollable {
-    Pollable::At(now() + time)
+    Pollable::At(ahead(time))
+}
+
+pub(crate) fn monotonic() -> Duration {
+    with(|host| host.now.since(START))
 }
 
 pub(crate) fn now() -> Time {
-    with(|host| host.now)
+    with(|host| host.now - host.behind)
 }
 
 pub(crate) fn cancelled() -> Pollable {
@@ -213,7 +234,7 @@ pub(crate) fn cancelled() -> Pollable {
 }
 
 pub(crate) fn reason() -> Option<Why> {
-    with(|host| host.cancel.filter(|(at, _)| *at <= host.now).map(|(_, why)| why))
+    with(|host| host.end().filter(|(at, _)| *at <= host.now).map(|(_, why)| why))
 }
 
 pub(crate) fn remaining() -> Option<Duration> {
@@ -230,7 +251,7 @@ pub(crate) fn text() -> Result<Option<String>> {
 
 pub(crate) fn file(name: &str) -> Result<Vec<u8>> {
     with(|host| host.files.get(name).cloned())
-        .ok_or_else(|| Error::not_found("FileNotGranted", format!("no file {name}")))
+        .ok_or_else(|| Error::permission_denied("NotGranted", format!("the file {name:?} was not granted")))
 }
 
 pub(crate) fn get(key: &str) -> Result<Option<Entry>, Failure> {
@@ -243,7 +264,7 @@ pub(crate) fn get(key: &str) -> Result<Option<Entry>, Failure> {
 pub(crate) fn put(key: &str, value: &[u8], expect: Expect, ttl: Option<Duration>) -> Result<u64, Failure> {
     with(|host| {
         if key.len() > KEY || value.len() > VALUE {
-            return Err(Failure::TooLong);
+            return Err(Failure::TooLong { key: key.to_owned() });
         }
         host.check(key, expect)?;
         let revision = host.write(key);
@@ -279,15 +300,34 @@ pub(crate) fn keys(prefix: &str, after: Option<&str>) -> Result<Vec<String>, Fai
 pub(crate) fn scan(prefix: &str, after: Option<&str>) -> Result<Vec<(String, Entry)>, Failure> {
     with(|host| {
         host.check(prefix, Expect::Anything)?;
-        let page = host.store.iter().filter(|(key, _)| key.starts_with(prefix) && is_after(key, after));
-        let mut bytes = 0;
-        let page = page.map(|(key, (entry, _))| (key.clone(), entry.clone())).take_while(|(_, entry)| {
-            let first = bytes == 0;
-            bytes += entry.value.len();
-            first || bytes <= PAGE_BYTES
-        });
-        Ok(page.take(PAGE).collect())
+        let there = host.store.iter().filter(|(key, _)| key.starts_with(prefix) && is_after(key, after));
+        let mut page = Bounded::default();
+        for (key, (entry, _)) in there {
+            if !page.push(key, Some(entry)) {
+                break;
+            }
+        }
+        Ok(page.items.into_iter().filter_map(|(key, entry)| Some((key, entry?))).collect())
     })
+}
+
+/// As much as one answer holds: the first item whatever its size.
+#[derive(Default)]
+struct Bounded {
+    items: Vec<Change>,
+    bytes: usize,
+}
+
+impl Bounded {
+    /// false: it is full, and this was not taken.
+    fn push(&mut self, key: &str, entry: Option<&Entry>) -> bool {
+        self.bytes += key.len() + entry.map_or(0, |entry| entry.value.len());
+        if self.items.len() == PAGE || (self.bytes > PAGE_BYTES && !self.items.is_empty()) {
+            return false;
+        }
+        self.items.push((key.to_owned(), entry.cloned()));
+        true
+    }
 }
 
 fn is_after(key: &str, after: Option<&str>) -> bool {
@@ -307,11 +347,14 @@ pub(crate) fn since(prefix: &str, revision: u64) -> Result<(u64, Vec<Change>), F
         if host.is_outworn(revision) {
             return Err(Failure::Outworn);
         }
-        let news = host.news(prefix, revision);
-        let last =
-            if news.len() > PAGE { news.get(PAGE - 1).map_or(host.revision, |(at, _)| *at) } else { host.revision };
-        let entry = |key: &String| host.store.get(key).map(|(entry, _)| entry.clone());
-        Ok((last, news.into_iter().take(PAGE).map(|(_, key)| (key.clone(), entry(key))).collect()))
+        let (mut page, mut reached) = (Bounded::default(), revision);
+        for (at, key) in host.news(prefix, revision) {
+            if !page.push(key, host.store.get(key).map(|(entry, _)| entry)) {
+                return Ok((reached, page.items));
+            }
+            reached = at;
+        }
+        Ok((host.revision, page.items))
     })
 }
 
@@ -362,25 +405,47 @@ pub(crate) struct Reader {
     pub(crate) entries: Vec<LogEntry>,
     /// Stops reading after so many.
     pub(crate) takes: usize,
+    /// How long it is busy with what it was given. There is no room meanwhile.
+    pub(crate) pause: Duration,
+    busy_until: Time,
 }
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { entries: Vec::new(), takes: usize::MAX }
+        Self { entries: Vec::new(), takes: usize::MAX, pause: Duration::ZERO, busy_until: START }
     }
 }
 
-pub(crate) fn sink_room(_sink: &Sink) -> u32 {
-    1 << 16
+impl Reader {
+    fn has_left(&self) -> bool {
+        self.entries.len() >= self.takes
+    }
 }
 
-pub(crate) fn sink_subscribe(_sink: &Sink) -> Pollable {
-    Pollable::Always
+pub(crate) fn sink_room(sink: &Sink) -> u32 {
+    let reader = sink.0.borrow();
+    if reader.has_left() {
+        // Who writes has to learn that nobody reads.
+        1
+    } else if reader.busy_until > ahead(Duration::ZERO) {
+        0
+    } else {
+        ROOM
+    }
+}
+
+pub(crate) fn sink_subscribe(sink: &Sink) -> Pollable {
+    let reader = sink.0.borrow();
+    if reader.has_left() { Pollable::Always } else { Pollable::At(reader.busy_until) }
 }
 
 pub(crate) fn sink_write(sink: &Sink, entries: Vec<LogEntry>) -> bool {
+    if sink_room(sink) == 0 && !poll(&[&sink_subscribe(sink), &Pollable::Cancelled]).contains(&0) {
+        return false;
+    }
     let mut reader = sink.0.borrow_mut();
     let room = reader.takes.saturating_sub(reader.entries.len());
     reader.entries.extend(entries.into_iter().take(room));
-    reader.entries.len() < reader.takes
+    reader.busy_until = ahead(reader.pause);
+    !reader.has_left()
 }

@@ -23,6 +23,10 @@ pub(crate) fn after(time: Duration) -> Pollable {
     wasi::clocks::monotonic_clock::subscribe_duration(nanos(time))
 }
 
+pub(crate) fn monotonic() -> Duration {
+    Duration::from_nanos(wasi::clocks::monotonic_clock::now())
+}
+
 pub(crate) fn now() -> Time {
     let now = wasi::clocks::wall_clock::now();
     Time::from_nanos(now.seconds.saturating_mul(1_000_000_000).saturating_add(u64::from(now.nanoseconds)))
@@ -53,31 +57,32 @@ pub(crate) fn file(name: &str) -> Result<Vec<u8>> {
 }
 
 pub(crate) fn get(key: &str) -> Result<Option<Entry>, Failure> {
-    Ok(store::get(key)?.map(Entry::from))
+    Ok(store::get(key).map_err(failure(key))?.map(Entry::from))
 }
 
 pub(crate) fn put(key: &str, value: &[u8], expect: Expect, ttl: Option<Duration>) -> Result<u64, Failure> {
-    Ok(store::put(key, value, expect.into(), ttl.map(millis))?)
+    store::put(key, value, expect.into(), ttl.map(millis)).map_err(failure(key))
 }
 
 pub(crate) fn remove(key: &str, expect: Expect) -> Result<(), Failure> {
-    Ok(store::remove(key, expect.into())?)
+    store::remove(key, expect.into()).map_err(failure(key))
 }
 
 pub(crate) fn keys(prefix: &str, after: Option<&str>) -> Result<Vec<String>, Failure> {
-    Ok(store::keys(prefix, after)?)
+    store::keys(prefix, after).map_err(failure(prefix))
 }
 
 pub(crate) fn scan(prefix: &str, after: Option<&str>) -> Result<Vec<(String, Entry)>, Failure> {
-    Ok(store::scan(prefix, after)?.into_iter().map(|(key, entry)| (key, entry.into())).collect())
+    let page = store::scan(prefix, after).map_err(failure(prefix))?;
+    Ok(page.into_iter().map(|(key, entry)| (key, entry.into())).collect())
 }
 
 pub(crate) fn revision() -> Result<u64, Failure> {
-    Ok(store::revision()?)
+    store::revision().map_err(failure(""))
 }
 
 pub(crate) fn since(prefix: &str, revision: u64) -> Result<(u64, Vec<Change>), Failure> {
-    let news = store::since(prefix, revision)?;
+    let news = store::since(prefix, revision).map_err(failure(prefix))?;
     Ok((news.revision, news.changed.into_iter().map(|(key, entry)| (key, entry.map(Entry::from))).collect()))
 }
 
@@ -126,14 +131,13 @@ impl From<Expect> for store::Expect {
     }
 }
 
-impl From<store::Failure> for Failure {
-    fn from(failure: store::Failure) -> Self {
-        match failure {
-            store::Failure::Conflict(entry) => Self::Conflict(entry.map(Entry::from)),
-            store::Failure::TooLong => Self::TooLong,
-            store::Failure::Quota => Self::Quota,
-            store::Failure::Outworn => Self::Outworn,
-            store::Failure::Unavailable(why) => Self::Unavailable(why),
-        }
+/// A failure of this key, which the contract's do not name.
+fn failure(key: &str) -> impl FnOnce(store::Failure) -> Failure {
+    move |failure| match failure {
+        store::Failure::Conflict(entry) => Failure::Conflict { key: key.to_owned(), there: entry.map(Entry::from) },
+        store::Failure::TooLong => Failure::TooLong { key: key.to_owned() },
+        store::Failure::Quota => Failure::Quota,
+        store::Failure::Outworn => Failure::Outworn,
+        store::Failure::Unavailable(why) => Failure::Unavailable(why),
     }
 }
