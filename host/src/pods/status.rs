@@ -249,8 +249,7 @@ fn has_sandbox(status: &PodStatus) -> bool {
 fn initialized(pod: &PodObject, status: &PodStatus) -> PodCondition {
     let kind = "Initialized";
     let told = status.init_container_statuses.as_deref().unwrap_or_default();
-    let (unknown, incomplete) =
-        lacking(pod.spec.init_containers.iter().flatten(), told, |container, status| is_initialized(container, status));
+    let (unknown, incomplete) = lacking(pod.spec.init_containers.iter().flatten(), told, is_initialized);
     if status.phase.as_deref() == Some("Succeeded") && unknown.is_empty() {
         return condition(kind, true, Some(("PodCompleted", String::new())));
     }
