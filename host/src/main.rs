@@ -6,6 +6,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use vk_host::cli::{self, Cli};
 
+/// Pods are many small objects that come and go on all threads: with the system's allocator a sixth of the processor time went there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Wrong usage (sysexits.h, EX_USAGE).
 const USAGE: u8 = 64;
 
