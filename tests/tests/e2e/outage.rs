@@ -99,7 +99,8 @@ impl Progress {
 
 async fn chain(corner: &Corner<'_>, number: usize, progress: &Progress) -> Result<Chain> {
     // Every other chain takes its time, so that a kill finds pods that start and pods that stop.
-    let script = if number.is_multiple_of(2) { json!({}) } else { json!({"start-after": "200ms", "stop-after": "200ms"}) };
+    let script =
+        if number.is_multiple_of(2) { json!({}) } else { json!({"start-after": "200ms", "stop-after": "200ms"}) };
     let mut went = Vec::new();
     loop {
         let name = format!("pod-{number}-{}", went.len());
