@@ -27,7 +27,7 @@ demo *ARGS: plugins
     "$CARGO_TARGET_DIR/debug/vk-demo" "$@"
 
 # Run all tests, unit and end to end, against a real API server
-test *ARGS: plugins
+test *ARGS: plugins _next
     @{{ say }} "building vk-host (the first time takes some minutes)"
     cargo build --workspace --bins
     @{{ say }} "running the tests; the first one that needs a control plane builds it, once (about five minutes)"
@@ -55,7 +55,7 @@ compat: plugins _cargo-component
     cargo build --workspace --bins
     "$CARGO_TARGET_DIR/debug/vk-demo" --plugin "$CARGO_TARGET_DIR/cargo-component/plugins/mock.wasm"
 
-# Measure vk-host beside a bare client (--pods 300,1000 --rounds 3); builds for release, which takes some minutes
+# Measure vk-host beside a bare client, in about fifteen minutes (--pods 300,1000 --rounds 5 --full, or only `calls`); builds for release
 bench *ARGS: plugins
     @{{ say }} "building vk-host and the benchmark for release"
     cargo build --release --workspace --bin vk-host --bin vk-bench
@@ -95,6 +95,15 @@ setup:
     for component in clippy rustfmt; do
         grep -q "^$component" <<< "$components" || rustup component add "$component" --toolchain "$toolchain"
     done
+
+# A later build of the mock, for the tests of a swap: target/plugins/mock-next.wasm. In a target directory of its own, as cargo
+# would take one build's file for the other's.
+[private]
+_next: setup
+    @{{ say }} "building a later mock"
+    cargo build --target wasm32-wasip2 --profile plugin -p vk-mock --features next --target-dir "$CARGO_TARGET_DIR/next"
+    @cmp -s "$CARGO_TARGET_DIR/next/wasm32-wasip2/plugin/mock.wasm" "$CARGO_TARGET_DIR/plugins/mock-next.wasm" \
+        || cp "$CARGO_TARGET_DIR/next/wasm32-wasip2/plugin/mock.wasm" "$CARGO_TARGET_DIR/plugins/mock-next.wasm"
 
 # `-p NAME` for each plugin.
 [private]

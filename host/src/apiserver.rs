@@ -11,9 +11,11 @@ use http::HeaderValue;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::Client;
-use kube::client::{Body, ConfigExt as _};
+use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tower::ServiceExt as _;
+
+use crate::metrics::requests::Requests;
 
 /// How long a TCP connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -66,6 +68,7 @@ pub enum Error {
 pub struct ApiServer {
     config: kube::Config,
     user_agent: HeaderValue,
+    requests: Requests,
 }
 
 impl ApiServer {
@@ -77,7 +80,7 @@ impl ApiServer {
         };
         let user_agent = format!("vk-host/{} (node {node_name})", env!("CARGO_PKG_VERSION"));
         let user_agent = HeaderValue::from_str(&user_agent).unwrap_or(HeaderValue::from_static("vk-host"));
-        Ok(Self { config, user_agent })
+        Ok(Self { config, user_agent, requests: Requests::default() })
     }
 
     /// Its address, for messages.
@@ -90,12 +93,18 @@ impl ApiServer {
         self.config.root_cert.clone().unwrap_or_default()
     }
 
+    /// The requests of all clients.
+    pub fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
     /// A client with connections of its own.
     pub fn client(&self) -> Result<Client, Error> {
         let error = |error| Error::Client(Box::new(error));
         if self.config.proxy_url.is_some() {
             // A proxy's tunnel is kube's business. It costs HTTP/2, the signs of life of its connections and the user agent.
-            return Client::try_from(self.config.clone()).map_err(error);
+            let builder = ClientBuilder::try_from(self.config.clone()).map_err(error)?;
+            return Ok(builder.with_layer(&self.requests).build());
         }
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
@@ -123,6 +132,7 @@ impl ApiServer {
             .build::<_, Body>(https);
         let user_agent = self.user_agent.clone();
         let service = tower::ServiceBuilder::new()
+            .layer(self.requests.clone())
             .layer(self.config.base_uri_layer())
             .option_layer(self.config.auth_layer().map_err(error)?)
             .layer(self.config.extra_headers_layer().map_err(error)?)

@@ -1,6 +1,14 @@
 //! The command line: flags and variables in, a [`host::Config`](crate::host::Config) out.
 //!
-//! Names and defaults are those of Virtual Kubelet where it has them, and the kubelet's elsewhere.
+//! Names and defaults are those of Virtual Kubelet where it has them, and the kubelet's elsewhere. What Virtual Kubelet has and
+//! is not among them is in one table, [`compat`].
+
+mod access;
+mod compat;
+mod log;
+mod man;
+mod plugin;
+pub mod usage;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -9,11 +17,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, CommandFactory as _, Parser, Subcommand};
+
+pub use compat::Legacy;
+pub use log::LogFormat;
+pub use plugin::PluginCommand;
 
 use crate::defaults::cli as defaults;
 use crate::host;
-use crate::kubelet::tls::Serving;
+use crate::kubelet::serving::Serving;
 use crate::node::taint::Taint;
 
 /// A Kubernetes node whose pods are what a WebAssembly component makes of them.
@@ -23,6 +35,7 @@ use crate::node::taint::Taint;
 #[command(
     name = "vk-host",
     version,
+    after_help = "Flags of the Go Virtual Kubelet and azure-aci that are not here: see `vk-host compatibility`.",
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     disable_help_subcommand = false
@@ -47,21 +60,29 @@ pub enum Command {
         #[arg(long, value_name = "DIR", default_value = defaults::PLUGIN_DIR, hide_default_value = true)]
         plugin_dir: PathBuf,
     },
+    /// Look at a plugin, or make a running host take its file anew
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Print the manual page, as roff
+    Man,
+    /// Tell what becomes of flags and variables of the Go Virtual Kubelet and azure-aci
+    Compatibility,
 }
 
 /// Flags of a node.
 #[derive(Args, Debug)]
+#[command(group(ArgGroup::new("component").required(true).args(["plugin", "provider"])))]
 pub struct Run {
     /// The provider: a WebAssembly component
-    #[arg(long, value_name = "FILE", conflicts_with = "provider", help_heading = "Provider")]
+    #[arg(long, value_name = "FILE", help_heading = "Provider")]
     plugin: Option<PathBuf>,
     /// The provider by name: NAME.wasm in --plugin-dir
-    #[arg(long, value_name = "NAME", required_unless_present = "plugin", help_heading = "Provider")]
+    #[arg(long, value_name = "NAME", help_heading = "Provider")]
     provider: Option<String>,
     /// Where --provider looks
     #[arg(long, value_name = "DIR", default_value = defaults::PLUGIN_DIR, help_heading = "Provider")]
@@ -80,7 +101,7 @@ pub struct Run {
     #[arg(long, value_name = "DOMAIN", default_value = defaults::CLUSTER_DOMAIN, help_heading = "Cluster")]
     cluster_domain: String,
     /// Address of the cluster's DNS server, for pods with dnsPolicy ClusterFirst; may be repeated
-    #[arg(long, value_name = "IP", value_delimiter = ',', help_heading = "Cluster")]
+    #[arg(long, value_name = "IP", env = "KUBE_DNS_IP", value_delimiter = ',', help_heading = "Cluster")]
     cluster_dns: Vec<IpAddr>,
     /// Tells clusters apart that share one backend account [default: the UID of Service default/kubernetes]
     #[arg(long, value_name = "ID", value_parser = clap::builder::NonEmptyStringValueParser::new(), help_heading = "Cluster")]
@@ -109,6 +130,9 @@ pub struct Run {
     /// Wait for another host's lease on this node to end, instead of refusing to start
     #[arg(long, help_heading = "Node")]
     take_over: bool,
+    /// Give up when the node is not registered after so long, such as 90s; 0: never [default: 0]
+    #[arg(long, value_name = "DURATION", value_parser = limit, help_heading = "Node")]
+    startup_timeout: Option<Limit>,
     /// What must outlive the host: its identity and the provider's store
     /// [default: /var/lib/vk-host/NODENAME as root, else $XDG_STATE_HOME/vk-host/NODENAME]
     #[arg(long, value_name = "DIR", help_heading = "Node")]
@@ -123,10 +147,17 @@ pub struct Run {
     /// Port of the kubelet API; 0: any free one
     #[arg(long, value_name = "PORT", env = "KUBELET_PORT", default_value_t = defaults::KUBELET_PORT, help_heading = "Kubelet API")]
     port: u16,
-    /// PEM file of the authorities whose client certificates are known [default: the kubeconfig's authority]
-    #[arg(long, value_name = "FILE", env = "APISERVER_CA_CERT_LOCATION", help_heading = "Kubelet API")]
+    /// PEM file of the authorities whose client certificates are known, read again when it changes
+    /// [default: the kubeconfig's authority]
+    #[arg(
+        long,
+        alias = "client-verify-ca",
+        value_name = "FILE",
+        env = "APISERVER_CA_CERT_LOCATION",
+        help_heading = "Kubelet API"
+    )]
     client_ca_file: Option<PathBuf>,
-    /// PEM file of the serving certificate and its chain [default: a self-signed one]
+    /// PEM file of the serving certificate and its chain, read again when it changes [default: a self-signed one]
     #[arg(
         long,
         value_name = "FILE",
@@ -135,7 +166,7 @@ pub struct Run {
         help_heading = "Kubelet API"
     )]
     tls_cert_file: Option<PathBuf>,
-    /// PEM file of the serving certificate's key
+    /// PEM file of the serving certificate's key, read again when it changes
     #[arg(
         long,
         value_name = "FILE",
@@ -144,22 +175,23 @@ pub struct Run {
         help_heading = "Kubelet API"
     )]
     tls_private_key_file: Option<PathBuf>,
+    /// Ask the cluster for the serving certificate and for a new one in time (CertificateSigningRequest with signer
+    /// kubernetes.io/kubelet-serving, which somebody has to approve); self-signed until there is one
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = false, action = clap::ArgAction::Set, help_heading = "Kubelet API")]
+    rotate_server_certificates: bool,
+    #[command(flatten)]
+    access: access::Access,
 
     /// What is logged: error, warn, info, debug, trace, or per target as in info,vk_host::pods=debug
-    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level, help_heading = "Log")]
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log::level, help_heading = "Log")]
     log_level: String,
     /// How it is logged, on stderr
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text, help_heading = "Log")]
     log_format: LogFormat,
-}
 
-/// Form of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people
-    Text,
-    /// For machines: one JSON object a line
-    Json,
+    #[command(flatten)]
+    legacy: Legacy,
 }
 
 /// `--taint`, where empty means none.
@@ -188,22 +220,21 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "give a duration such as 90s, 10m or 1h30m".into())
 }
 
-fn log_level(text: &str) -> Result<String, String> {
-    match tracing_subscriber::EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_string()),
-        Err(error) => Err(error.to_string()),
-    }
+/// How long something may take; none: as long as it likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limit(Option<Duration>);
+
+/// Virtual Kubelet's zero, in any unit or none, is no limit.
+fn limit(text: &str) -> Result<Limit, String> {
+    let time = if text == "0" { Duration::ZERO } else { duration(text)? };
+    Ok(Limit(Some(time).filter(|time| !time.is_zero())))
 }
 
 impl Run {
-    /// Sends log lines to stderr, as the flags say.
+    /// Sends log lines to stderr, as the flags say; first what flags have no effect.
     pub fn start_log(&self) {
-        let filter = tracing_subscriber::EnvFilter::new(&self.log_level);
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        match self.log_format {
-            LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-            LogFormat::Json => log.json().flatten_event(true).init(),
-        }
+        log::start(&self.log_level, self.log_format);
+        self.legacy.warn();
     }
 
     /// The configuration that the flags mean. An error is wrong usage.
@@ -226,6 +257,7 @@ impl Run {
             internal_ip,
             not_ready_after,
             take_over,
+            startup_timeout,
             state_dir,
             cache_dir,
             address,
@@ -233,12 +265,23 @@ impl Run {
             client_ca_file,
             tls_cert_file,
             tls_private_key_file,
+            rotate_server_certificates,
+            access,
             log_level: _,
             log_format: _,
+            legacy: _,
         } = self;
         let plugin = plugin.unwrap_or_else(|| plugin_dir.join(format!("{}.wasm", provider.unwrap_or_default())));
-        let serving =
-            tls_cert_file.zip(tls_private_key_file).map(|(certificate, key)| Serving::Files { certificate, key });
+        let serving = match tls_cert_file.zip(tls_private_key_file) {
+            Some(_) if rotate_server_certificates => {
+                let message = "the serving certificate is either in --tls-cert-file (or $APISERVER_CERT_LOCATION) or comes by \
+                               --rotate-server-certificates\n";
+                return Err(Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message));
+            }
+            Some((certificate, key)) => Serving::Files { certificate, key },
+            None if rotate_server_certificates => Serving::Requested,
+            None => Serving::SelfSigned,
+        };
         let state_dir = state_dir.map_or_else(|| default_state_dir(&nodename), Ok)?;
         Ok(host::Config {
             plugin,
@@ -256,9 +299,11 @@ impl Run {
             internal_ip,
             not_ready_after,
             take_over,
+            startup_timeout: startup_timeout.and_then(|Limit(limit)| limit),
             listen: SocketAddr::new(address, port),
             client_ca: client_ca_file,
             serving,
+            access: access.into_config(),
         })
     }
 
@@ -308,6 +353,9 @@ impl Command {
         match self {
             Self::Version => writeln!(out, "vk-host {}", env!("CARGO_PKG_VERSION"))?,
             Self::Completions { shell } => clap_complete::generate(shell, &mut Cli::command(), "vk-host", &mut out),
+            Self::Plugin(command) => command.run(&mut out)?,
+            Self::Man => man::write(Cli::command(), &mut out)?,
+            Self::Compatibility => write!(out, "{}", compat::page())?,
             Self::Providers { plugin_dir } => {
                 for name in providers(&plugin_dir)? {
                     writeln!(out, "{name}")?;
@@ -380,6 +428,33 @@ mod tests {
             let error = parse(&["--plugin", "x", flags[0], flags[1]]).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn a_start_may_take_as_long_as_it_likes_unless_told() {
+        let limit = |flags: &[&str]| {
+            let run = parse(&[&["--plugin", "x", "--state-dir", "s"], flags].concat()).unwrap().run;
+            run.into_config().unwrap().startup_timeout
+        };
+        for flags in [&[][..], &["--startup-timeout", "0"], &["--startup-timeout=0s"]] {
+            assert_eq!(limit(flags), None, "{flags:?}");
+        }
+        // As Go writes durations.
+        assert_eq!(limit(&["--startup-timeout", "1m30s"]), Some(Duration::from_secs(90)));
+        assert_eq!(limit(&["--startup-timeout=1h0m0s"]), Some(Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn a_serving_certificate_comes_one_way() {
+        let serving = |flags: &[&str]| {
+            parse(&[&["--plugin", "x"], flags].concat()).unwrap().run.into_config().map(|config| config.serving)
+        };
+        let files = ["--tls-cert-file", "c", "--tls-private-key-file", "k"];
+        assert!(matches!(serving(&[]).unwrap(), Serving::SelfSigned));
+        assert!(matches!(serving(&["--rotate-server-certificates"]).unwrap(), Serving::Requested));
+        assert!(matches!(serving(&files).unwrap(), Serving::Files { .. }));
+        let error = serving(&[&files[..], &["--rotate-server-certificates"]].concat()).unwrap_err().to_string();
+        assert!(error.contains("--tls-cert-file") && error.contains("--rotate-server-certificates"), "{error}");
     }
 
     #[test]

@@ -14,6 +14,12 @@ pub mod cli {
     pub const PLUGIN_DIR: &str = "/usr/lib/vk-host/plugins";
     /// `--state-dir` of root; other users have `$XDG_STATE_HOME/vk-host`.
     pub const STATE_DIR: &str = "/var/lib/vk-host";
+    /// `--authentication-token-webhook-cache-ttl`, the kubelet's own default.
+    pub const TOKEN_TTL: &str = "2m";
+    /// `--authorization-webhook-cache-authorized-ttl`, the kubelet's own default.
+    pub const AUTHORIZED_TTL: &str = "5m";
+    /// `--authorization-webhook-cache-unauthorized-ttl`, the kubelet's own default.
+    pub const UNAUTHORIZED_TTL: &str = "30s";
     /// Key of the taint when none is given, Virtual Kubelet's own.
     pub const TAINT_KEY: &str = "virtual-kubelet.io/provider";
 }
@@ -73,6 +79,24 @@ pub mod call {
     pub const HOST_OBJECTS: usize = 4096;
     /// A plugin file, in bytes.
     pub const PLUGIN_FILE: u64 = 64 << 20;
+}
+
+/// Exchange of a plugin while it serves.
+pub mod swap {
+    use super::Duration;
+
+    /// How often the plugin's file is looked at, which costs one `stat`. A file that changed has to be the same at two looks, so
+    /// that one that is still being written is left alone.
+    pub const LOOK_PERIOD: Duration = Duration::from_millis(500);
+    /// How long calls may take to end by themselves when the state's shape changes; new ones wait meanwhile. Longer than most calls
+    /// take, and short beside the 40 s after which Kubernetes gives up a node.
+    pub const DRAIN: Duration = Duration::from_secs(10);
+    /// How long the old build is kept, to come back if the new one does nothing but trap.
+    pub const TRIAL: Duration = Duration::from_secs(30);
+    /// Traps without an answer that end the trial: more than one unlucky pod brings about in that time.
+    pub const TRIAL_TRAPS: u32 = 5;
+    /// One word of a client of the control socket, or to it.
+    pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 }
 
 /// Bounds of a plugin's store.

@@ -1,7 +1,10 @@
-//! The whole host: `Config` → `build` → `run`.
+//! The whole host: `Config` → `start` → `run`.
 //!
 //! Order matters. What can refuse to start does so before anything is written to the cluster: state directory, API server,
 //! plugin, port, another host's lease. Only then is the node registered, and only then are pods looked at.
+
+mod configuration;
+mod measured;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -10,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, Client};
 use tokio::sync::{Notify, watch};
@@ -18,13 +22,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::apiserver::{ApiServer, timed};
-use crate::kubelet::tls::Serving;
-use crate::kubelet::{self, Listening};
+use crate::kubelet::serving::Serving;
+use crate::kubelet::{self, About, Listening, access};
+use crate::metrics::provider::Counted;
+use crate::metrics::{self, Registrar};
 use crate::node::identity::Identity;
 use crate::node::lease::Keeper;
 use crate::node::reach::{self, Reach};
 use crate::node::taint::Taint;
 use crate::node::{self, NodeKeeper};
+use crate::plugin::control::Control;
+use crate::plugin::swap::{Outcome, Swapper};
 use crate::plugin::{self, Plugin};
 use crate::pods::events::Events;
 use crate::pods::{self, Pods, resolve};
@@ -52,11 +60,13 @@ pub struct Config {
     pub internal_ip: Option<IpAddr>,
     pub not_ready_after: Option<Duration>,
     pub take_over: bool,
+    pub startup_timeout: Option<Duration>,
     pub state_dir: PathBuf,
     pub cache_dir: PathBuf,
     pub listen: SocketAddr,
     pub client_ca: Option<PathBuf>,
-    pub serving: Option<Serving>,
+    pub serving: Serving,
+    pub access: access::Config,
 }
 
 /// The node's taint.
@@ -84,11 +94,15 @@ impl TaintConfig {
 pub struct Host {
     node_name: String,
     plugin: Arc<Plugin>,
+    control: Control,
+    /// Tells the node that what the provider says of it may have changed.
+    changed: Arc<Notify>,
     provider: Arc<dyn Provider>,
     lease: Keeper,
     node: NodeKeeper,
     pods: Pods,
     kubelet: Listening,
+    about: About,
     reviews: Client,
     events: Events,
     reach: watch::Sender<Reach>,
@@ -98,8 +112,25 @@ pub struct Host {
 }
 
 impl Config {
+    /// Builds the host and takes its node; from then on no other host is it.
+    pub async fn start(self) -> anyhow::Result<Host> {
+        let limit = self.startup_timeout;
+        let start = async {
+            let mut host = self.build().await?;
+            host.take_node().await?;
+            Ok(host)
+        };
+        match limit {
+            Some(limit) => tokio::time::timeout(limit, start).await.unwrap_or_else(|_| {
+                anyhow::bail!("not started within {limit:?} (--startup-timeout); the log says what it waited for")
+            }),
+            None => start.await,
+        }
+    }
+
     /// Takes what it needs, and refuses what is wrong.
-    pub async fn build(self) -> anyhow::Result<Host> {
+    async fn build(self) -> anyhow::Result<Host> {
+        let started = Timestamp::now();
         let identity = Identity::open(&self.state_dir)?;
         let server = ApiServer::find(self.kubeconfig.as_deref(), &self.node_name).await?;
         let writes = server.client()?;
@@ -114,23 +145,36 @@ impl Config {
             None => address_towards(&server.url())
                 .context("cannot tell this machine's address towards the API server; give --internal-ip")?,
         };
-        let serving =
-            self.serving.clone().unwrap_or(Serving::SelfSigned { name: self.node_name.clone(), address: internal_ip });
+        let node_client = server.client()?;
+        let events = Events::start(node_client.clone(), &self.node_name);
+        let (told, changed) = (Arc::new(ArcSwap::from_pointee(self.told(internal_ip))), Arc::new(Notify::new()));
         let kubelet = kubelet::Config {
             listen: self.listen,
-            serving,
+            node: self.node_name.clone(),
+            internal_ip,
+            told: told.clone(),
+            access: self.access.clone(),
+            serving: self.serving.clone(),
+            state_dir: self.state_dir.clone(),
             client_ca: self.client_ca.clone(),
             cluster_ca: server.certificate_authorities(),
+            events: events.clone(),
         };
         let kubelet = kubelet.bind().await?;
         let plugin = Arc::new(Plugin::load(self.plugin_config(&cluster_id, internal_ip, kubelet.port())).await?);
-        let provider: Arc<dyn Provider> = plugin.clone();
+        let control = Control::open(&self.state_dir)?;
+        let mut registrar = Registrar::default();
+        let provider: Arc<dyn Provider> = Arc::new(Counted::new(plugin.clone(), &mut registrar));
+        let found = configuration::Found {
+            cluster_id: &cluster_id,
+            internal_ip,
+            port: kubelet.port(),
+            provider: &provider.identity(),
+        };
+        let configuration = configuration::show(&self, &found);
 
-        let node_client = server.client()?;
         let stop = CancellationToken::new();
-        let events = Events::start(node_client.clone(), &self.node_name);
         let (reach, reach_receiver) = watch::channel(Reach::assumed());
-        let (told, changed) = (Arc::new(ArcSwap::from_pointee(self.told(internal_ip))), Arc::new(Notify::new()));
         let pods = pods::Config {
             node_name: self.node_name.clone(),
             namespace: self.namespace,
@@ -142,6 +186,7 @@ impl Config {
             reachable: reachable(reach_receiver.clone()),
             node_changed: changed.clone(),
             provider: provider.clone(),
+            state_dir: self.state_dir.clone(),
             shutdown: stop.clone(),
         };
         let node = node::Config {
@@ -155,18 +200,27 @@ impl Config {
             client: node_client.clone(),
             provider: provider.clone(),
             reach: reach_receiver,
-            changed,
+            changed: changed.clone(),
             told,
             events: events.clone(),
         };
+        let pods = pods.build()?;
+        registrar.build_info(&provider.identity().name);
+        server.requests().register(&mut registrar);
+        metrics::pods::register(&mut registrar, pods.index());
+        measured::register(&mut registrar, &plugin, events.clone(), lease.heartbeat(), started);
+        let about = About { started, metrics: registrar.finish(), heartbeat: lease.heartbeat(), configuration };
         Ok(Host {
             node_name: self.node_name,
             plugin,
+            control,
+            changed,
             provider,
             lease,
             node: node.build().await,
-            pods: pods.build(),
+            pods,
             kubelet,
+            about,
             reviews: node_client,
             events,
             reach,
@@ -247,24 +301,37 @@ fn reachable(mut reach: watch::Receiver<Reach>) -> watch::Receiver<bool> {
 impl Host {
     /// Is a node until `shutdown`, until another host takes it over, or until a part of it ends by itself: half a host must
     /// not go on looking like a whole one.
-    pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        tokio::select! {
-            ready = self.take_node() => ready?,
-            () = shutdown.cancelled() => return Ok(()),
-        }
-        let Self { node_name, plugin, provider, lease, node, pods, kubelet, reviews, events, reach, stop, identity } =
-            self;
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Self {
+            node_name,
+            plugin,
+            control,
+            changed,
+            provider,
+            lease,
+            node,
+            pods,
+            kubelet,
+            about,
+            reviews,
+            events,
+            reach,
+            stop,
+            identity,
+        } = self;
         events.node(
             "Starting",
             format!("Starting vk-host {} with provider {}", env!("CARGO_PKG_VERSION"), provider.identity().name),
         );
         let (index, node_uid) = (pods.index(), node.uid());
         let mut parts = JoinSet::new();
+        let (swapper, reloader) = Swapper::new(plugin.clone());
+        parts.spawn(named("plugin", swapper.run(stop.clone(), tell_swaps(events.clone(), changed))));
+        parts.spawn(named("control", control.run(reloader, stop.clone())));
         parts.spawn(named("ping", reach::watch(provider.clone(), events, reach, stop.clone())));
         parts.spawn(named("node", node.run(stop.clone())));
         parts.spawn(named("pods", pods.run()));
-        let (api, name, token) = (provider.clone(), node_name.clone(), stop.clone());
-        parts.spawn(named("kubelet API", async move { kubelet.run(api, index, reviews, &name, token).await }));
+        parts.spawn(named("kubelet API", kubelet.run(provider.clone(), index, about, reviews, stop.clone())));
         // The lease runs to the very end: the node is alive for as long as the host is.
         let mut lease = AbortOnDropHandle::new(tokio::spawn(lease.run(node_uid)));
         tracing::info!(node = %node_name, "running");
@@ -292,11 +359,23 @@ impl Host {
         result
     }
 
-    /// Registers the node and takes its lease; from then on no other host is it.
+    /// Registers the node and takes its lease.
     async fn take_node(&mut self) -> anyhow::Result<()> {
         self.node.register().await?;
         let uid = self.node.uid().borrow().clone();
         Ok(self.lease.acquire(uid.as_deref()).await?)
+    }
+}
+
+/// What the node says of swaps.
+fn tell_swaps(events: Events, changed: Arc<Notify>) -> impl Fn(&Outcome) {
+    move |outcome| {
+        if outcome.is_success() {
+            events.node(outcome.reason(), outcome.to_string());
+        } else {
+            events.node_warning(outcome.reason(), outcome.to_string());
+        }
+        changed.notify_one();
     }
 }
 

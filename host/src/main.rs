@@ -51,25 +51,33 @@ async fn serve(config: vk_host::host::Config) -> anyhow::Result<()> {
         std::process::exit(code);
     });
     let host = tokio::select! {
-        host = config.build() => host?,
+        host = config.start() => host?,
         () = shutdown.cancelled() => return Ok(()),
     };
     host.run(shutdown).await
 }
 
-/// Help and version are no mistakes.
 fn usage(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
-    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+    // Help and version are no mistakes.
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    end(&cli::usage::line(error), ExitCode::from(USAGE))
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of the program, for a person, with or without a log")]
 fn finish(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("vk-host: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast_ref() {
+            Some(error) => usage(error),
+            None => end(&format!("{error:#}"), ExitCode::FAILURE),
+        },
     }
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of the program, for a person, with or without a log")]
+fn end(why: &str, code: ExitCode) -> ExitCode {
+    eprintln!("vk-host: {why}");
+    code
 }

@@ -27,6 +27,18 @@ pub struct PodRef {
     pub uid: String,
 }
 
+impl PodRef {
+    /// What is done in it is about this pod: its lines of the log carry `pod` and `uid`. Within a pod's span it is that one: who
+    /// serves a pod serves no other. It has the level of errors, so that no filter leaves it out and lets a line within it pass.
+    pub fn span(&self) -> tracing::Span {
+        let current = tracing::Span::current();
+        match current.metadata() {
+            Some(metadata) if metadata.name() == "pod" => current,
+            _ => tracing::error_span!("pod", pod = %self, uid = %self.uid),
+        }
+    }
+}
+
 impl fmt::Display for PodRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)

@@ -117,6 +117,26 @@ impl AuditLog {
         Ok(events)
     }
 
+    /// Where the file ends now: a place for [`select_behind`](Self::select_behind).
+    pub fn end(&self) -> u64 {
+        fs::metadata(&self.file).map_or(0, |file| file.len())
+    }
+
+    /// As [`select`](Self::select), but only of what was written behind a place. A log of many runs is not read
+    /// again for each.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn select_behind(&self, place: u64, filter: Filter<'_>) -> Result<Vec<AuditEvent>> {
+        let text = self.tail(place)?;
+        // A line that was half written then is an event of before.
+        let cut = if text.starts_with(EVENT_START) { 0 } else { text.find('\n').unwrap_or_default() };
+        let mut events = parse(text.get(cut..).unwrap_or_default())?;
+        events.retain(|event| filter.takes(event));
+        Ok(events)
+    }
+
     /// Waits until every request that finished before this call is in the file.
     ///
     /// # Errors
@@ -126,7 +146,7 @@ impl AuditLog {
         static MARKERS: AtomicU32 = AtomicU32::new(0);
         let number = MARKERS.fetch_add(1, Ordering::Relaxed);
         let marker = format!("audit-marker-{}-{number}", process::id());
-        let from = fs::metadata(&self.file).map_or(0, |file| file.len());
+        let from = self.end();
         // It does not exist: the answer 404 is as good an event as any.
         let path = format!("/api/v1/namespaces/default/configmaps/{marker}");
         let asked = control_plane.kubectl(&["get", "--raw", &path]).output().context("run kubectl")?;

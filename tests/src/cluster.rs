@@ -11,7 +11,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use crate::control_plane::ControlPlane;
+use crate::control_plane::{Component, ControlPlane};
 use crate::host::{Host, HostConfig};
 
 /// How long a test waits for what should happen soon. Generous: these machines are noisy, and a test that passes does not wait.
@@ -75,9 +75,9 @@ pub fn shared_control_plane() -> Result<&'static ControlPlane> {
     ControlPlane::shared(&crate::host::target().join("control-plane"))
 }
 
-/// A control plane of one test alone, which may break it. It ends when it is dropped.
-pub fn own_control_plane(name: &str) -> Result<ControlPlane> {
-    ControlPlane::own(&crate::host::target().join("control-plane"), name)
+/// A control plane of one test alone, which may break it, with flags added to its components'. It ends when it is dropped.
+pub fn own_control_plane(name: &str, flags: &[(Component, &str)]) -> Result<ControlPlane> {
+    ControlPlane::own(&crate::host::target().join("control-plane"), name, flags)
 }
 
 /// A name that no other test has.

@@ -174,14 +174,15 @@ impl ControlPlane {
     }
 
     /// A control plane beside the shared one, for a test that breaks it, in a
-    /// folder below `parent` named by the process id and `name`.
+    /// folder below `parent` named by the process id and `name`, with flags
+    /// added as by [`start_with`](Self::start_with).
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
-    pub fn own(parent: &Path, name: &str) -> Result<Self> {
+    /// As [`start_with`](Self::start_with).
+    pub fn own(parent: &Path, name: &str, flags: &[(Component, &str)]) -> Result<Self> {
         remove_leftovers(parent);
-        Self::start(&parent.join(format!("{}-{name}", process::id())))
+        Self::start_with(&parent.join(format!("{}-{name}", process::id())), flags)
     }
 
     /// URL of the API server; it survives [`restart`](Self::restart).

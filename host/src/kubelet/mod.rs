@@ -1,45 +1,50 @@
 //! The kubelet API: HTTPS on the node's port, for the API server.
 //!
-//! Every request is authenticated by client certificate and authorized by the API server before it is looked at ([`auth`]).
+//! Every request is authenticated ([`authentication`]) and authorized by the API server ([`authorization`]) before it is looked at
+//! ([`access`]). Certificates come and go while connections stay ([`serving`]).
 
-pub mod auth;
+pub mod access;
+pub mod authentication;
+pub mod authorization;
+mod configz;
+mod connection;
+mod csr;
+mod healthz;
 mod logs;
+mod metrics;
+mod pods;
+mod refusal;
+mod reviews;
+mod router;
+pub mod serving;
+mod stats;
 pub mod tls;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use http::{Method, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use kube::Client;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use crate::metrics::Metrics;
+use crate::node::lease::Heartbeat;
+use crate::pods::events::Events;
 use crate::pods::index::Index;
+use crate::pods::resolve;
 use crate::provider::Provider;
-use auth::{Authorizer, Refusal, User};
-use tls::Serving;
+use csr::Requester;
+use serving::{Serving, Sources, Watched};
+use tls::Tls;
 
 /// Connections at once; more wait. Far more than an API server opens, far fewer than there are file descriptors.
 const CONNECTIONS: usize = 512;
-/// How long the head of a request may take, and how long a client whom nobody knows may stay.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a silent client is asked for a sign of life, so that one that vanished does not keep a session for ever.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// A handshake that takes longer is given up, so that silent clients hold nothing.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why there is no kubelet API.
 #[derive(Debug, thiserror::Error)]
@@ -62,42 +67,99 @@ pub enum Error {
 pub struct Config {
     /// Where it listens; port 0 takes any.
     pub listen: SocketAddr,
-    /// Its own certificate.
+    /// The node's name.
+    pub node: String,
+    /// The address that the API server dials, as far as it is known before the provider is asked.
+    pub internal_ip: IpAddr,
+    /// What is known of the node later on.
+    pub told: Arc<ArcSwap<resolve::Node>>,
+    /// Whom it lets in.
+    pub access: access::Config,
+    /// Where its own certificate comes from.
     pub serving: Serving,
+    /// Where a certificate of the cluster is kept.
+    pub state_dir: PathBuf,
     /// PEM file of those whose clients are known; none: the cluster's own authorities.
     pub client_ca: Option<PathBuf>,
     /// DER certificates of the cluster's own authorities.
     pub cluster_ca: Vec<Vec<u8>>,
+    /// Where events go.
+    pub events: Events,
 }
 
 /// The kubelet API, listening and not answering yet.
 pub struct Listening {
     listener: TcpListener,
-    acceptor: TlsAcceptor,
     address: SocketAddr,
+    config: Config,
+    tls: Arc<Tls>,
+    files: Vec<Watched>,
+}
+
+/// What is told of the host itself.
+pub struct About {
+    /// When it started.
+    pub started: Timestamp,
+    /// What it counts.
+    pub metrics: Metrics,
+    /// Whether its node is kept alive.
+    pub heartbeat: Heartbeat,
+    /// The configuration that is in force, as `/configz` shows it.
+    pub configuration: serde_json::Value,
 }
 
 /// What handlers share.
 #[derive(Clone)]
 struct Api {
+    node: Arc<str>,
     provider: Arc<dyn Provider>,
     pods: Arc<Index>,
-    authorizer: Authorizer,
+    about: Arc<About>,
+    meter: Arc<stats::Meter>,
     shutdown: CancellationToken,
 }
 
 impl Config {
     /// Reads the certificates and takes the port.
     pub async fn bind(self) -> Result<Listening, Error> {
-        let authorities = match &self.client_ca {
-            Some(path) => tls::read_certificates(path)?.iter().map(|certificate| certificate.to_vec()).collect(),
-            None => self.cluster_ca,
+        let sources = Sources {
+            serving: &self.serving,
+            state_dir: &self.state_dir,
+            names: (&self.node, self.internal_ip),
+            client_ca: self.client_ca.as_deref(),
+            cluster_ca: &self.cluster_ca,
         };
-        let tls = tls::server_config(&self.serving, &authorities)?;
+        let (tls, files) = sources.read()?;
         let failed = |source| Error::Bind { address: self.listen, source };
         let listener = TcpListener::bind(self.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Listening { listener, acceptor: TlsAcceptor::from(tls), address })
+        Ok(Listening { listener, address, config: self, tls: Arc::new(tls), files })
+    }
+}
+
+impl Config {
+    /// Keeps the certificates up to date, for as long as what is returned lives.
+    fn keep_certificates(
+        &self,
+        tls: &Arc<Tls>,
+        files: Vec<Watched>,
+        client: &Client,
+        shutdown: &CancellationToken,
+    ) -> [Option<AbortOnDropHandle<()>>; 2] {
+        let watch = (!files.is_empty())
+            .then(|| tokio::spawn(serving::watch(files, tls.clone(), self.events.clone(), shutdown.clone())));
+        let request = matches!(self.serving, Serving::Requested).then(|| {
+            let requester = Requester {
+                client: client.clone(),
+                node: self.node.clone(),
+                state_dir: self.state_dir.clone(),
+                told: self.told.clone(),
+                events: self.events.clone(),
+                tls: tls.clone(),
+            };
+            tokio::spawn(requester.run(shutdown.clone()))
+        });
+        [watch, request].map(|task| task.map(AbortOnDropHandle::new))
     }
 }
 
@@ -112,16 +174,23 @@ impl Listening {
         self,
         provider: Arc<dyn Provider>,
         pods: Arc<Index>,
+        about: About,
         client: Client,
-        node: &str,
         shutdown: CancellationToken,
     ) {
-        let api = Api { provider, pods, authorizer: Authorizer::new(client, node), shutdown: shutdown.clone() };
-        let router = Router::new()
-            .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::serve))
-            .layer(axum::middleware::from_fn_with_state(api.clone(), authorize))
-            .with_state(api);
-        tracing::info!(address = %self.address, "kubelet API listens");
+        let Self { listener, address, config, tls, files } = self;
+        let _certificates = config.keep_certificates(&tls, files, &client, &shutdown);
+        let access = Arc::new(config.access.build(tls.clone(), client, &config.node));
+        let api = Api {
+            node: config.node.into(),
+            provider,
+            pods,
+            about: Arc::new(about),
+            meter: Arc::default(),
+            shutdown: shutdown.clone(),
+        };
+        let router = router::new().layer(axum::middleware::from_fn_with_state(access, access::admit)).with_state(api);
+        tracing::info!(%address, "kubelet API listens");
         let connections = TaskTracker::new();
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
@@ -130,7 +199,7 @@ impl Listening {
                 () = shutdown.cancelled() => break,
             };
             let stream = tokio::select! {
-                accepted = self.listener.accept() => match accepted {
+                accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => stream,
                     Err(error) => {
                         // Out of file descriptors, most likely: they come back.
@@ -141,7 +210,7 @@ impl Listening {
                 },
                 () = shutdown.cancelled() => break,
             };
-            let connection = connect(self.acceptor.clone(), stream, router.clone(), shutdown.clone());
+            let connection = connection::serve(tls.clone(), stream, router.clone(), shutdown.clone());
             connections.spawn(async move {
                 connection.await;
                 drop(permit);
@@ -151,63 +220,5 @@ impl Listening {
         if tokio::time::timeout(logs::DRAIN, connections.wait()).await.is_err() {
             tracing::warn!("connections of the kubelet API were cut");
         }
-    }
-}
-
-async fn connect(acceptor: TlsAcceptor, stream: TcpStream, router: Router, shutdown: CancellationToken) {
-    // A line of a log that is followed shall not wait for the next one.
-    let _ = stream.set_nodelay(true);
-    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
-        Err(_) => return tracing::debug!("TLS handshake took too long"),
-    };
-    let user = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).and_then(User::of);
-    let stays = if user.is_some() { None } else { Some(HEAD_TIMEOUT) };
-    let router = router.layer(axum::Extension(user));
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut connection = std::pin::pin!(connection);
-    let result = tokio::select! {
-        result = &mut connection => result,
-        () = leave_after(stays) => return tracing::debug!("a client without certificate stayed too long"),
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%error, "connection of the kubelet API ended badly");
-    }
-}
-
-async fn leave_after(limit: Option<Duration>) {
-    match limit {
-        Some(limit) => tokio::time::sleep(limit).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Lets through who may.
-async fn authorize(
-    State(api): State<Api>,
-    axum::Extension(user): axum::Extension<Option<User>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let verb = match *request.method() {
-        Method::POST => "create",
-        Method::PUT => "update",
-        Method::PATCH => "patch",
-        Method::DELETE => "delete",
-        _ => "get",
-    };
-    match api.authorizer.check(user.as_ref(), verb).await {
-        Ok(()) => next.run(request).await,
-        Err(Refusal::Unauthenticated) => (StatusCode::UNAUTHORIZED, "Unauthorized").into_response(),
-        Err(Refusal::Forbidden(message)) => (StatusCode::FORBIDDEN, message).into_response(),
-        Err(Refusal::Unknown(message)) => (StatusCode::INTERNAL_SERVER_ERROR, message).into_response(),
     }
 }

@@ -7,7 +7,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// What is wrong with the state directory.
@@ -93,7 +93,8 @@ impl Identity {
     }
 }
 
-fn read(path: &Path) -> Result<Option<String>, Error> {
+/// A file of the state directory; none: it is not there, or empty.
+pub(crate) fn read(path: &Path) -> Result<Option<String>, Error> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text.trim().to_string()).filter(|text| !text.is_empty())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -101,11 +102,11 @@ fn read(path: &Path) -> Result<Option<String>, Error> {
     }
 }
 
-/// Whole or not at all, also after a power cut.
-fn write(path: &Path, text: &str) -> Result<(), Error> {
+/// Writes a file of the state directory whole or not at all, also after a power cut, for nobody else to read.
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), Error> {
     let failed = |source| Error::Io { path: path.to_path_buf(), source };
     let new = path.with_extension("new");
-    let mut file = File::create(&new).map_err(failed)?;
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     std::fs::rename(&new, path).map_err(failed)?;
     // The new name is on disk once its directory is.

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Owne
 use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::apiserver::timed;
 use crate::defaults::node::{LEASE_DURATION, LEASE_RENEWAL, REQUEST_TIMEOUT};
@@ -60,12 +61,35 @@ pub struct Keeper {
     node: String,
     holder: String,
     lease: Option<Lease>,
+    renewed: watch::Sender<Option<Instant>>,
+}
+
+/// When a lease was last renewed, for whoever watches over the host.
+#[derive(Clone, Debug)]
+pub struct Heartbeat(watch::Receiver<Option<Instant>>);
+
+impl Heartbeat {
+    /// Time since the last renewal; none: there was none yet.
+    pub fn age(&self) -> Option<Duration> {
+        self.0.borrow().map(|renewed| renewed.elapsed())
+    }
 }
 
 impl Keeper {
     /// A keeper for this node and holder, on connections of its own.
     pub fn new(client: Client, node: &str, holder: String) -> Self {
-        Self { api: Api::namespaced(client, NAMESPACE), node: node.to_string(), holder, lease: None }
+        Self {
+            api: Api::namespaced(client, NAMESPACE),
+            node: node.to_string(),
+            holder,
+            lease: None,
+            renewed: watch::Sender::new(None),
+        }
+    }
+
+    /// Tells how old the last renewal is, for as long as anybody asks.
+    pub fn heartbeat(&self) -> Heartbeat {
+        Heartbeat(self.renewed.subscribe())
     }
 
     /// Makes sure that no other host is alive under this node's name; with `take_over`, waits until it is not.
@@ -127,7 +151,7 @@ impl Keeper {
         let wanted = self.wanted(owner);
         match self.write(&wanted).await {
             Ok(lease) => {
-                self.lease = Some(lease);
+                self.hold(lease);
                 Ok(())
             }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
@@ -137,11 +161,17 @@ impl Keeper {
                     return Err(Failure::Lost(Error::Lost { node: self.node.clone(), holder }));
                 }
                 let wanted = self.wanted(owner);
-                self.lease = Some(self.write(&wanted).await.map_err(|error| Failure::Again(error.to_string()))?);
+                let lease = self.write(&wanted).await.map_err(|error| Failure::Again(error.to_string()))?;
+                self.hold(lease);
                 Ok(())
             }
             Err(error) => Err(Failure::Again(error.to_string())),
         }
+    }
+
+    fn hold(&mut self, lease: Lease) {
+        self.lease = Some(lease);
+        self.renewed.send_replace(Some(Instant::now()));
     }
 
     async fn write(&self, wanted: &Lease) -> kube::Result<Lease> {

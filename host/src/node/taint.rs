@@ -36,7 +36,8 @@ pub struct Error {
 }
 
 impl Effect {
-    fn name(self) -> &'static str {
+    /// As Kubernetes writes it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::NoSchedule => "NoSchedule",
             Self::PreferNoSchedule => "PreferNoSchedule",

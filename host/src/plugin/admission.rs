@@ -11,7 +11,7 @@ use super::load::one_line;
 use super::state::State;
 
 /// The package that plugins are built for.
-const PACKAGE: &str = "virtual-kubelet:provider/";
+pub(super) const PACKAGE: &str = "virtual-kubelet:provider/";
 /// The version that is served; others that are compatible by semver are too.
 const SERVED: &str = "0.1.0";
 /// Our interfaces that can be imported.

@@ -17,10 +17,12 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span, error_span};
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 
 use super::Limits;
+use super::cut::Cut;
 use super::output::Output;
 use super::services::Services;
 use super::state::{Cpu, Exceeded, Meter, State};
@@ -43,7 +45,7 @@ pub(super) struct Request {
     /// For logs and messages, such as `create-pod`.
     pub(super) operation: &'static str,
     pub(super) class: Class,
-    /// Counts from the permit, so that a call that had to wait has its whole time; none: a session.
+    /// Counts from when it runs, so that a call that had to wait has its whole time; none: a session.
     pub(super) deadline: Option<Duration>,
     pub(super) cpu: Cpu,
     /// It changes something in the backend.
@@ -51,6 +53,8 @@ pub(super) struct Request {
     pub(super) pod: Option<PodRef>,
     /// The caller's wish to end it.
     pub(super) call: Call,
+    /// The plugin's wish to end it, because a new generation took over.
+    pub(super) replaced: Option<Call>,
     /// When nobody reads from it any more, the call should end.
     pub(super) reader: Option<LogSink>,
     /// It is what the host stops with: it begins, and runs on, when all others are asked to end.
@@ -70,8 +74,9 @@ pub(super) struct Runner {
     permits: Permits,
     limits: Limits,
     calls: AtomicU64,
-    /// Calls that have a permit and have not ended.
+    /// Calls that have begun and not ended.
     running: AtomicUsize,
+    pub(super) cut: Cut,
     shutdown: (Canceller, Call),
 }
 
@@ -136,8 +141,31 @@ impl Runner {
             limits,
             calls: AtomicU64::new(0),
             running: AtomicUsize::new(0),
+            cut: Cut::default(),
             shutdown: Call::new(),
         }
+    }
+
+    /// Waits for a place among the calls of the request's class. The caller keeps it until the call has ended.
+    pub(super) async fn permit(&self, request: &Request) -> Result<SemaphorePermit<'_>, Error> {
+        let Request { class, call, reader, last, .. } = request;
+        let mut wish = Wish {
+            caller: call.clone(),
+            host: self.host(*last),
+            replaced: None,
+            deadline: None,
+            reader: reader.clone(),
+        };
+        tokio::select! {
+            biased;
+            why = wish.comes() => Err(never_began(why)),
+            permit = self.permits.of(*class).acquire() => permit.map_err(|_| never_began(Why::Shutdown)),
+        }
+    }
+
+    /// The host's wish that calls end.
+    fn host(&self, last: bool) -> Call {
+        if last { Call::uncancelled() } else { self.shutdown.1.clone() }
     }
 
     /// Runs `guest` on a fresh instance. It gets the instance's store and returns what the guest answered; an error of its
@@ -152,17 +180,22 @@ impl Runner {
     where
         F: AsyncFnOnce(&mut Store<State>, &Instance) -> wasmtime::Result<R>,
     {
-        let Request { operation, class, deadline, cpu, mutates, pod, call, reader, last } = request;
-        let host = if last { Call::uncancelled() } else { self.shutdown.1.clone() };
-        let mut wish = Wish { caller: call, host, deadline: None, reader };
-        let _permit = match self.permit(class, &mut wish).await {
-            Ok(permit) => permit,
-            Err(error) => return Ended { result: Err(error), stderr: String::new() },
-        };
-        let _running = Running::new(&self.running);
-        wish.deadline = deadline.map(|limit| Instant::now() + limit);
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        let output = Output::new(self.services.name(), number, pod.as_ref().map(|pod| pod.uid.clone()));
+        let about = request.pod.as_ref().map_or_else(Span::none, PodRef::span);
+        let span = about.in_scope(|| error_span!("call", generation, call = number, operation = request.operation));
+        self.run_within(pre, request, guest).instrument(span).await
+    }
+
+    /// The same within the call's span, which gives its lines of the log the call's number and pod.
+    async fn run_within<R, F>(&self, pre: &InstancePre<State>, request: Request, guest: F) -> Ended<R>
+    where
+        F: AsyncFnOnce(&mut Store<State>, &Instance) -> wasmtime::Result<R>,
+    {
+        let Request { operation, class: _, deadline, cpu, mutates, pod: _, call, replaced, reader, last } = request;
+        let deadline = deadline.map(|limit| Instant::now() + limit);
+        let mut wish = Wish { caller: call, host: self.host(last), replaced, deadline, reader };
+        let _running = Running::new(&self.running);
+        let output = Output::new(self.services.name());
         // Also when the caller drops this future: what a hanging guest said last tells why it hung.
         let words = output.until_the_end();
         let (canceller, inner) = Call::new();
@@ -187,9 +220,9 @@ impl Runner {
         };
         let result = result.map_err(|(error, detail)| {
             let error = if unknown { error.with_unknown_effect() } else { error };
+            self.cut.count(error.reason.clone());
             let plugin = self.services.name();
-            let pod = pod.as_ref().map(|pod| pod.uid.as_str());
-            tracing::warn!(%plugin, generation, call = number, operation, pod, reason = %error.reason, detail, "a call did not end by itself");
+            tracing::warn!(%plugin, reason = %error.reason, detail, "a call did not end by itself");
             error
         });
         Ended { result, stderr: output.tail() }
@@ -197,14 +230,6 @@ impl Runner {
 
     pub(super) fn running(&self) -> usize {
         self.running.load(Ordering::Relaxed)
-    }
-
-    async fn permit(&self, class: Class, wish: &mut Wish) -> Result<SemaphorePermit<'_>, Error> {
-        tokio::select! {
-            biased;
-            why = wish.comes() => Err(never_began(why)),
-            permit = self.permits.of(class).acquire() => permit.map_err(|_| never_began(Why::Shutdown)),
-        }
     }
 
     /// Polls the guest until it ends, asks it to end when somebody wishes it, and drops it when it does not.
@@ -273,16 +298,23 @@ impl Runner {
 struct Wish {
     caller: Call,
     host: Call,
+    replaced: Option<Call>,
     deadline: Option<Instant>,
     reader: Option<LogSink>,
 }
 
 impl Wish {
     async fn comes(&mut self) -> Why {
-        let Self { caller, host, deadline, reader } = self;
+        let Self { caller, host, replaced, deadline, reader } = self;
         let late = async {
             match deadline {
                 Some(deadline) => tokio::time::sleep_until(*deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        let taken_over = async {
+            match replaced {
+                Some(replaced) => replaced.cancelled().await,
                 None => std::future::pending().await,
             }
         };
@@ -296,6 +328,7 @@ impl Wish {
             biased;
             why = caller.cancelled() => why,
             why = host.cancelled() => why,
+            why = taken_over => why,
             () = gone => Why::ClientGone,
             () = late => Why::Deadline,
         }

@@ -1,12 +1,13 @@
 //! The text of `--provider-config`, as it is now: the file may be a ConfigMap's or Secret's and change at any time.
 
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use jiff::{SignedDuration, Timestamp};
+
+use super::stamp::Stamp;
 
 /// A file that is older than this when it is read is told from its next state by its stamp.
 const SETTLED: SignedDuration = SignedDuration::from_secs(1);
@@ -16,16 +17,6 @@ pub(super) struct ConfigText {
     file: Option<PathBuf>,
     limit: u64,
     last: ArcSwapOption<(Stamp, Arc<str>)>,
-}
-
-/// What tells one content of the file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    len: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
 }
 
 impl ConfigText {
@@ -66,21 +57,4 @@ fn read(file: &std::path::Path, limit: u64) -> std::io::Result<(Stamp, String)> 
     }
     let text = String::from_utf8(text).map_err(|error| std::io::Error::other(format!("it is not UTF-8: {error}")))?;
     Ok((stamp, text))
-}
-
-impl Stamp {
-    fn written(&self) -> Timestamp {
-        let (seconds, nanoseconds) = self.changed.max(self.modified);
-        Timestamp::new(seconds, i32::try_from(nanoseconds).unwrap_or_default()).unwrap_or(Timestamp::MAX)
-    }
-
-    fn of(metadata: &std::fs::Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            len: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
 }

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::store::OpenError;
+use super::store::{Failure, OpenError};
 use crate::provider::Error;
 
 /// A permission that a plugin asked for and was not given.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Want {
     /// `http`, `upgrade`, `connect`, `endpoint`, `environment` or `file`.
     pub access: String,
@@ -87,6 +87,24 @@ pub enum LoadError {
         "the plugin calls itself {0:?}: a name has 1 to 63 lower-case letters, digits and `-`, and begins with a letter"
     )]
     Name(String),
+    /// Another plugin than the one that serves the node.
+    #[error(
+        "the plugin calls itself {found:?}, but {running:?} serves this node and keeps its pods: a swap takes another build of the same plugin"
+    )]
+    OtherName {
+        /// The one that serves.
+        running: String,
+        /// The one in the file.
+        found: String,
+    },
+    /// What the plugin keeps could not be copied before a swap that changes its shape.
+    #[error("cannot copy the plugin's store to {} before its state changes: {error}", file.display())]
+    Snapshot {
+        /// The copy.
+        file: PathBuf,
+        /// Why not.
+        error: Failure,
+    },
     /// The plugin's store.
     #[error("cannot open the plugin's store {}: {error}", file.display())]
     Store {
@@ -132,6 +150,8 @@ impl LoadError {
             Self::ShapeNotServed => "ShapeNotServed",
             Self::Mismatch { .. } => "ContractMismatch",
             Self::Name(_) => "PluginName",
+            Self::OtherName { .. } => "PluginNameChanged",
+            Self::Snapshot { .. } => "SnapshotFailed",
             Self::Store { .. } => "StoreUnusable",
             Self::Call { .. } => "PluginFailed",
             Self::Mistakes(_) => "ConfigurationInvalid",

@@ -24,35 +24,51 @@ const DIGEST: usize = 32;
 /// Compiled components that are kept: those that were used last. Far more plugins than one node has, and some of their builds.
 const KEPT: usize = 16;
 
+/// A file as it was read: WebAssembly of the right kind, by its first bytes.
+pub(super) struct Source {
+    pub(super) file: PathBuf,
+    pub(super) bytes: Vec<u8>,
+    /// SHA-256 of the bytes, in hex.
+    pub(super) digest: String,
+}
+
 /// What a file became.
 pub(super) struct Loaded {
     pub(super) component: Component,
-    /// SHA-256 of the file, in hex.
-    pub(super) digest: String,
     /// It was compiled before.
     pub(super) cached: bool,
 }
 
-/// Reads, checks and compiles. Blocks, and keeps the processors busy.
-pub(super) fn load(engine: &Engine, file: &Path, limit: u64, cache: &Path) -> Result<Loaded, LoadError> {
-    let bytes = read(file, limit)?;
+/// Reads at most `limit` bytes. Blocks.
+pub(super) fn read(file: &Path, limit: u64) -> Result<Source, LoadError> {
+    let bytes = content(file, limit)?;
     check(file, &bytes)?;
     let digest = hex(&Sha256::digest(&bytes));
-    let entry = cache.join(format!("{digest}-{:016x}.bin", compatibility(engine)));
+    Ok(Source { file: file.to_owned(), bytes, digest })
+}
+
+/// Compiles, or takes what was compiled before. Blocks, and keeps the processors busy.
+pub(super) fn compile(engine: &Engine, source: &Source, cache: &Path) -> Result<Loaded, LoadError> {
+    let entry = cache.join(format!("{}-{:016x}.bin", source.digest, compatibility(engine)));
     if let Some(component) = from_cache(engine, &entry) {
-        return Ok(Loaded { component, digest, cached: true });
+        return Ok(Loaded { component, cached: true });
     }
-    let component = Component::from_binary(engine, &bytes)
-        .map_err(|e| LoadError::Invalid { file: file.to_owned(), reason: one_line(&e) })?;
+    let component = translate(engine, source)?;
     if let Err(error) = to_cache(&component, &entry) {
         // The next start is slower, nothing else.
         tracing::warn!(file = %entry.display(), %error, "cannot keep the compiled plugin");
     }
     sweep(cache);
-    Ok(Loaded { component, digest, cached: false })
+    Ok(Loaded { component, cached: false })
 }
 
-fn read(file: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
+/// Compiles. Blocks, and keeps the processors busy.
+pub(super) fn translate(engine: &Engine, source: &Source) -> Result<Component, LoadError> {
+    Component::from_binary(engine, &source.bytes)
+        .map_err(|e| LoadError::Invalid { file: source.file.clone(), reason: one_line(&e) })
+}
+
+fn content(file: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
     let unreadable = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => LoadError::Missing(file.to_owned()),
         _ => LoadError::Unreadable { file: file.to_owned(), error },

@@ -3,28 +3,36 @@
 //! [`Plugin::load`] makes one of a [`Config`]; from then on it is a [`Provider`](crate::provider::Provider) like any other.
 //!
 //! ```text
-//! file ▶ load (read, compile, cache) ▶ admission (imports, exports) ▶ generation (describe, store, configure)
+//! file ▶ load (read, compile, cache) ▶ admission (imports, exports) ▶ build (describe, store, configure) ▶ generation
 //! Provider method ▶ call (permit, instance, bounds) ▶ guest ▶ imports (store, config, call, log-sink …), egress, output
+//! file changed, SIGHUP, `plugin reload` ▶ swap ▶ the next generation, or the old one and the reason
 //! ```
 //!
-//! Everything that a swap exchanges is one [`generation::Generation`] behind one pointer; permits, store and engine outlive it.
+//! Everything that a [`swap`] exchanges is one [`generation::Generation`] behind one pointer; permits, store and engine outlive it.
 
 mod admission;
 mod bindings;
+mod build;
 mod call;
 mod config_text;
+pub mod control;
 mod convert;
+mod cut;
 mod egress;
 mod engine;
 mod error;
 mod generation;
 mod imports;
+pub mod inspect;
 mod load;
+mod logs;
 mod output;
 mod provider;
 mod services;
+mod stamp;
 mod state;
 pub mod store;
+pub mod swap;
 #[cfg(test)]
 mod tests;
 
@@ -33,12 +41,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::{Notify, RwLock};
+use wasmtime::component::Linker;
 
 use call::Runner;
 use config_text::ConfigText;
 pub use error::{LoadError, Want};
 use generation::Generation;
 use services::Services;
+use state::State;
 
 use crate::defaults::call as defaults;
 
@@ -91,6 +102,8 @@ pub struct Limits {
     pub load_deadline: Duration,
     /// Between asking a call to end and dropping it.
     pub cancel_grace: Duration,
+    /// How long a swap that changes the state's shape waits for calls to end by themselves, before it asks them to.
+    pub drain: Duration,
     /// Processor time of a call that is no session.
     pub cpu_budget: Duration,
     /// Processor time of a session in each `session_period`; beyond it the guest rests until the next.
@@ -134,6 +147,7 @@ impl Default for Limits {
             changes_slack: defaults::CHANGES_SLACK,
             load_deadline: defaults::LOAD_DEADLINE,
             cancel_grace: defaults::CANCEL_GRACE,
+            drain: crate::defaults::swap::DRAIN,
             cpu_budget: defaults::CPU_BUDGET,
             session_cpu: defaults::SESSION_CPU,
             session_period: defaults::SESSION_PERIOD,
@@ -181,8 +195,15 @@ struct Paths {
 /// A loaded plugin.
 pub struct Plugin {
     runner: Arc<Runner>,
+    linker: Arc<Linker<State>>,
+    paths: Paths,
     /// The one that new calls go to.
     current: ArcSwap<Generation>,
+    /// Shared by the calls that run, but for sessions; a swap that changes the state's shape takes it alone.
+    gate: RwLock<()>,
+    /// A generation has trapped often.
+    failing: Notify,
+    swaps: swap::Counters,
 }
 
 impl Plugin {
@@ -196,13 +217,32 @@ impl Plugin {
         let engine = engine::build(&limits).map_err(failed)?;
         let linker = Arc::new(engine::linker(&engine).map_err(failed)?);
         let runner = Arc::new(Runner::new(engine, services, limits));
-        let generation = generation::prepare(&runner, &linker, &paths, 1).await?;
-        Ok(Self { runner, current: ArcSwap::from_pointee(generation) })
+        let source = build::read(&runner, &paths).await?;
+        let build = build::prepare(&runner, &linker, &paths, source, 1).await?;
+        Ok(Self {
+            runner,
+            linker,
+            paths,
+            current: ArcSwap::from_pointee(Generation::new(1, Arc::new(build))),
+            gate: RwLock::new(()),
+            failing: Notify::new(),
+            swaps: swap::Counters::default(),
+        })
+    }
+
+    /// How attempts to swap it ended so far.
+    pub fn swaps(&self) -> swap::Counts {
+        self.swaps.read()
     }
 
     /// Calls that run now, sessions included.
     pub fn running_calls(&self) -> usize {
         self.runner.running()
+    }
+
+    /// Calls so far that did not end by an answer of their own, by the reason of their error.
+    pub fn cut_calls(&self) -> Vec<(std::borrow::Cow<'static, str>, u64)> {
+        self.runner.cut.read()
     }
 
     /// Asks the running calls to end, and refuses later ones but [`Provider::stop`](crate::provider::Provider::stop).

@@ -1,4 +1,4 @@
-//! A guest's stdout and stderr, line by line into the log: target `plugin`, with the plugin, the call and the pod.
+//! A guest's stdout and stderr, line by line into the log: target `plugin`, within the call's span.
 //!
 //! Written as it comes, so that what a guest said before it trapped is there.
 
@@ -20,16 +20,9 @@ const TAIL: usize = 8;
 /// Both streams of one call.
 #[derive(Clone, Debug)]
 pub(super) struct Output {
-    about: Arc<About>,
+    plugin: Arc<str>,
     stdout: Arc<Mutex<Lines>>,
     stderr: Arc<Mutex<Lines>>,
-}
-
-#[derive(Debug)]
-struct About {
-    plugin: Arc<str>,
-    call: u64,
-    pod: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -43,16 +36,16 @@ struct Lines {
 }
 
 impl Output {
-    pub(super) fn new(plugin: Arc<str>, call: u64, pod: Option<String>) -> Self {
-        Self { about: Arc::new(About { plugin, call, pod }), stdout: Arc::default(), stderr: Arc::default() }
+    pub(super) fn new(plugin: Arc<str>) -> Self {
+        Self { plugin, stdout: Arc::default(), stderr: Arc::default() }
     }
 
     pub(super) fn stdout(&self) -> Stream {
-        Stream { about: Arc::clone(&self.about), lines: Arc::clone(&self.stdout), name: "stdout" }
+        Stream { plugin: Arc::clone(&self.plugin), lines: Arc::clone(&self.stdout), name: "stdout" }
     }
 
     pub(super) fn stderr(&self) -> Stream {
-        Stream { about: Arc::clone(&self.about), lines: Arc::clone(&self.stderr), name: "stderr" }
+        Stream { plugin: Arc::clone(&self.plugin), lines: Arc::clone(&self.stderr), name: "stderr" }
     }
 
     /// Writes what has no newline yet when it is dropped, which belongs after the last word of the guest, however it ended.
@@ -88,7 +81,7 @@ impl Drop for LastWord<'_> {
 /// One of the two.
 #[derive(Clone)]
 pub(super) struct Stream {
-    about: Arc<About>,
+    plugin: Arc<str>,
     lines: Arc<Mutex<Lines>>,
     name: &'static str,
 }
@@ -121,12 +114,11 @@ impl Stream {
         let before = lines.total.saturating_sub(lines.line.len().max(1));
         lines.line.clear();
         lines.cut = 0;
-        let About { plugin, call, pod } = &*self.about;
-        let (stream, pod) = (self.name, pod.as_deref());
+        let (plugin, stream) = (&self.plugin, self.name);
         if lines.total <= OUTPUT {
-            tracing::info!(target: "plugin", %plugin, call, pod, stream, "{text}");
+            tracing::info!(target: "plugin", %plugin, stream, "{text}");
         } else if before <= OUTPUT {
-            tracing::warn!(target: "plugin", %plugin, call, pod, stream, "more than {OUTPUT} bytes; the rest of this call is left out");
+            tracing::warn!(target: "plugin", %plugin, stream, "more than {OUTPUT} bytes; the rest of this call is left out");
         }
         if text.is_empty() {
             return;
@@ -194,7 +186,7 @@ mod tests {
     use super::*;
 
     fn said(pieces: &[&str]) -> String {
-        let output = Output::new("mock".into(), 1, None);
+        let output = Output::new("mock".into());
         for piece in pieces {
             output.stderr().take(piece.as_bytes());
         }

@@ -1,19 +1,22 @@
 //! [`Provider`] by calls into the component.
 
 use std::collections::HashSet;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::{RwLockReadGuard, SemaphorePermit};
+use tokio::time::Instant;
 use wasmtime::Store;
-use wasmtime::component::{Instance, Resource};
+use wasmtime::component::Instance;
 
 use super::bindings::virtual_kubelet::provider::types;
 use super::call::{Class, Request};
 use super::convert::{self, all};
 use super::generation::Generation;
-use super::imports::log_sink::Sink;
 use super::state::{Cpu, State};
-use super::{Limits, Plugin};
+use super::{Limits, Plugin, logs};
 use crate::provider::{
     Address, Amount, Batch, Call, Capabilities, Code, Condition, Deletion, DesiredPod, Error, Identity, LogOptions,
     LogSink, NodeDetails, ObservedPod, PodRef, Provider, Usage,
@@ -34,20 +37,62 @@ macro_rules! guest {
     };
 }
 
+/// A call that may begin: with its place, and the generation that it runs on. A swap that changes the state's shape waits until
+/// all of them have ended.
+pub(super) struct Entered<'a> {
+    generation: Arc<Generation>,
+    permit: SemaphorePermit<'a>,
+    _pass: RwLockReadGuard<'a, ()>,
+}
+
+impl<'a> Entered<'a> {
+    /// A session: no swap waits for it.
+    pub(super) fn into_session(self) -> (Arc<Generation>, SemaphorePermit<'a>) {
+        (self.generation, self.permit)
+    }
+}
+
+impl Deref for Entered<'_> {
+    type Target = Generation;
+
+    fn deref(&self) -> &Generation {
+        &self.generation
+    }
+}
+
 impl Plugin {
-    async fn call<R, F>(&self, generation: &Generation, request: Request, guest: F) -> Result<R, Error>
+    /// Waits for the request's turn. First for its place: whoever queues for one must not keep a swap waiting.
+    pub(super) async fn enter(&self, request: &Request) -> Result<Entered<'_>, Error> {
+        let permit = self.runner.permit(request).await?;
+        let pass = self.gate.read().await;
+        Ok(Entered { generation: self.current.load_full(), permit, _pass: pass })
+    }
+
+    pub(super) async fn call<R, F>(&self, generation: &Generation, request: Request, guest: F) -> Result<R, Error>
     where
         F: AsyncFnOnce(&mut Store<State>, &Instance) -> Answer<R>,
     {
-        self.runner.run(&generation.pre, generation.number, request, guest).await.result?.map_err(Error::from)
+        let class = request.class;
+        let replaced = match class {
+            // It knows itself whether it can go on elsewhere.
+            Class::Session => request.replaced,
+            Class::Changes => Some(generation.replaced()),
+            _ => Some(generation.overdue()),
+        };
+        let request = Request { replaced, ..request };
+        let result = self.runner.run(&generation.pre, generation.number, request, guest).await.result;
+        if generation.trial.note(class, result.as_ref().err()) {
+            self.failing.notify_one();
+        }
+        result?.map_err(Error::from)
     }
 
-    fn limits(&self) -> &Limits {
+    pub(super) fn limits(&self) -> &Limits {
         &self.runner.services.limits
     }
 
     /// A look: changes nothing and is asked to end by nobody but its deadline.
-    fn look(&self, operation: &'static str, pod: Option<&PodRef>) -> Request {
+    pub(super) fn look(&self, operation: &'static str, pod: Option<&PodRef>) -> Request {
         Request {
             operation,
             class: Class::Poll,
@@ -56,6 +101,7 @@ impl Plugin {
             mutates: false,
             pod: pod.cloned(),
             call: Call::uncancelled(),
+            replaced: None,
             reader: None,
             last: false,
         }
@@ -89,7 +135,7 @@ impl Plugin {
     }
 }
 
-fn missing(capability: &str) -> Error {
+pub(super) fn missing(capability: &str) -> Error {
     Error::new(Code::Unimplemented, "NotImplemented", format!("the plugin has no {capability}"))
 }
 
@@ -110,52 +156,55 @@ impl Provider for Plugin {
     }
 
     async fn node_details(&self) -> Result<NodeDetails, Error> {
-        let g = &*self.current.load_full();
-        self.call(g, self.question("node-details"), guest!(g.exports.node, call_node_details()))
-            .await
-            .map(NodeDetails::from)
+        let request = self.question("node-details");
+        let g = &*self.enter(&request).await?;
+        self.call(g, request, guest!(g.exports.node, call_node_details())).await.map(NodeDetails::from)
     }
 
     async fn capacity(&self) -> Result<Vec<Amount>, Error> {
-        let g = &*self.current.load_full();
-        self.call(g, self.question("capacity"), guest!(g.exports.node, call_capacity())).await.map(all)
+        let request = self.question("capacity");
+        let g = &*self.enter(&request).await?;
+        self.call(g, request, guest!(g.exports.node, call_capacity())).await.map(all)
     }
 
     async fn node_conditions(&self) -> Result<Vec<Condition>, Error> {
-        let g = &*self.current.load_full();
-        self.call(g, self.question("node-conditions"), guest!(g.exports.node, call_node_conditions())).await.map(all)
+        let request = self.question("node-conditions");
+        let g = &*self.enter(&request).await?;
+        self.call(g, request, guest!(g.exports.node, call_node_conditions())).await.map(all)
     }
 
     async fn node_addresses(&self) -> Result<Option<Vec<Address>>, Error> {
-        let g = &*self.current.load_full();
-        let addresses =
-            self.call(g, self.question("node-addresses"), guest!(g.exports.node, call_node_addresses())).await?;
+        let request = self.question("node-addresses");
+        let g = &*self.enter(&request).await?;
+        let addresses = self.call(g, request, guest!(g.exports.node, call_node_addresses())).await?;
         Ok(addresses.map(all))
     }
 
     async fn node_daemon_endpoints(&self) -> Result<Option<u16>, Error> {
-        let g = &*self.current.load_full();
-        self.call(g, self.question("node-daemon-endpoints"), guest!(g.exports.node, call_node_daemon_endpoints())).await
+        let request = self.question("node-daemon-endpoints");
+        let g = &*self.enter(&request).await?;
+        self.call(g, request, guest!(g.exports.node, call_node_daemon_endpoints())).await
     }
 
     async fn operating_system(&self) -> Result<String, Error> {
-        let g = &*self.current.load_full();
-        self.call(g, self.question("operating-system"), guest!(g.exports.node, call_operating_system())).await
+        let request = self.question("operating-system");
+        let g = &*self.enter(&request).await?;
+        self.call(g, request, guest!(g.exports.node, call_operating_system())).await
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        let g = &*self.current.load_full();
-        self.call(g, self.question("ping"), guest!(g.exports.node, call_ping())).await
+        let request = self.question("ping");
+        let g = &*self.enter(&request).await?;
+        self.call(g, request, guest!(g.exports.node, call_ping())).await
     }
 
     async fn stop(&self) -> Result<(), Error> {
-        let g = &*self.current.load_full();
         let request = Request { mutates: true, last: true, ..self.question("stop") };
+        let g = &*self.enter(&request).await?;
         self.call(g, request, guest!(g.exports.node, call_stop())).await
     }
 
     async fn create_pod(&self, call: Call, pod: DesiredPod) -> Result<Option<ObservedPod>, Error> {
-        let g = &*self.current.load_full();
         let look = self.look("create-pod", Some(&pod.id));
         let request = Request {
             class: Class::Create,
@@ -165,14 +214,16 @@ impl Provider for Plugin {
             ..look
         };
         let pod = types::DesiredPod::from(pod);
+        let g = &*self.enter(&request).await?;
         let created = self.call(g, request, guest!(g.exports.pods, call_create_pod(&pod))).await?;
+        g.trial.note_created();
         Ok(created.map(ObservedPod::from))
     }
 
     async fn update_pod(&self, call: Call, pod: DesiredPod) -> Result<(), Error> {
-        let g = &*self.current.load_full();
         let request = Request { class: Class::Create, mutates: true, call, ..self.look("update-pod", Some(&pod.id)) };
         let pod = types::DesiredPod::from(pod);
+        let g = &*self.enter(&request).await?;
         self.call(g, request, guest!(g.exports.pods, call_update_pod(&pod))).await
     }
 
@@ -183,35 +234,35 @@ impl Provider for Plugin {
         pod: Option<DesiredPod>,
         grace: Option<Duration>,
     ) -> Result<Deletion, Error> {
-        let g = &*self.current.load_full();
         let request = Request { class: Class::Delete, mutates: true, call, ..self.look("delete-pod", Some(id)) };
         let id = types::PodRef::from(id.clone());
         let pod = pod.map(types::DesiredPod::from);
         // Rounded up: a grace of half a second is not a kill.
         let grace = grace.map(|grace| u32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(u32::MAX));
+        let g = &*self.enter(&request).await?;
         self.call(g, request, guest!(g.exports.pods, call_delete_pod(&id, pod.as_ref(), grace)))
             .await
             .map(Deletion::from)
     }
 
     async fn get_pod(&self, id: &PodRef) -> Result<Option<ObservedPod>, Error> {
-        let g = &*self.current.load_full();
         let request = self.look("get-pod", Some(id));
         let id = types::PodRef::from(id.clone());
+        let g = &*self.enter(&request).await?;
         let pod = self.call(g, request, guest!(g.exports.pods, call_get_pod(&id))).await?;
         Ok(pod.map(ObservedPod::from))
     }
 
     async fn get_pod_status(&self, id: &PodRef) -> Result<Option<String>, Error> {
-        let g = &*self.current.load_full();
         let request = self.look("get-pod-status", Some(id));
         let id = types::PodRef::from(id.clone());
+        let g = &*self.enter(&request).await?;
         self.call(g, request, guest!(g.exports.pods, call_get_pod_status(&id))).await
     }
 
     async fn get_pods(&self) -> Result<Vec<ObservedPod>, Error> {
         // One generation for all pages: another one need not understand the place where a page ended.
-        let g = &*self.current.load_full();
+        let g = &*self.enter(&self.look("get-pods", None)).await?;
         self.pages(async |after: Option<String>| {
             let page = self
                 .call(g, self.look("get-pods", None), guest!(g.exports.pods, call_get_pods(after.as_deref())))
@@ -221,21 +272,24 @@ impl Provider for Plugin {
         .await
     }
 
-    async fn next_changes(&self, call: Call, cursor: Option<String>, wait: Duration) -> Result<Batch, Error> {
-        let g = &*self.current.load_full();
-        let changes = g.exports.changes.as_ref().ok_or_else(|| missing("changes"))?;
-        let deadline = Some(wait.saturating_add(self.limits().changes_slack));
-        let request = Request { class: Class::Changes, deadline, call, ..self.look("changes.next", None) };
-        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
-        let batch =
-            self.call(g, request, guest!(changes, call_next(cursor.as_deref(), wait_ms))).await.map(Batch::from)?;
-        match &batch.cursor {
-            Some(cursor) if cursor.len() > CURSOR => Err(Error::new(
-                Code::Internal,
-                "CursorTooLong",
-                format!("the plugin's cursor has more than {CURSOR} bytes"),
-            )),
-            _ => Ok(batch),
+    async fn next_changes(&self, call: Call, mut cursor: Option<String>, wait: Duration) -> Result<Batch, Error> {
+        let until = Instant::now() + wait;
+        loop {
+            let wait = until.saturating_duration_since(Instant::now());
+            let deadline = Some(wait.saturating_add(self.limits().changes_slack));
+            let look = self.look("changes.next", None);
+            let request = Request { class: Class::Changes, deadline, call: call.clone(), ..look };
+            let g = &*self.enter(&request).await?;
+            let changes = g.exports.changes.as_ref().ok_or_else(|| missing("changes"))?;
+            let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+            let result = self.call(g, request, guest!(changes, call_next(cursor.as_deref(), wait_ms))).await;
+            // Asked to end because of a swap: the next generation goes on, and the caller need not know.
+            let goes_on = g.is_replaced() && call.reason().is_none();
+            match result.map(Batch::from).and_then(checked) {
+                Ok(batch) if goes_on && batch.says_nothing() && batch.cursor.is_some() => cursor = batch.cursor,
+                Err(_) if goes_on => {}
+                result => return result,
+            }
         }
     }
 
@@ -247,29 +301,11 @@ impl Provider for Plugin {
         options: LogOptions,
         sink: LogSink,
     ) -> Result<(), Error> {
-        let g = &*self.current.load_full();
-        let logs = g.exports.container_logs.as_ref().ok_or_else(|| missing("container-logs"))?;
-        let request = Request {
-            class: Class::Session,
-            deadline: None,
-            cpu: Cpu::Share { time: self.limits().session_cpu, period: self.limits().session_period },
-            call,
-            reader: Some(sink.clone()),
-            ..self.look("get-container-logs", Some(id))
-        };
-        let id = types::PodRef::from(id.clone());
-        let container = container.to_owned();
-        self.call(g, request, async move |store: &mut Store<State>, instance: &Instance| {
-            let sink: Resource<Sink> = store.data_mut().table.push(Sink(sink))?;
-            logs.load(&mut *store, instance)?
-                .call_get_container_logs(store, &id, &container, options.into(), sink)
-                .await
-        })
-        .await
+        logs::read(self, call, id, container, options, sink).await
     }
 
     async fn get_stats_summary(&self) -> Result<Vec<Usage>, Error> {
-        let g = &*self.current.load_full();
+        let g = &*self.enter(&self.look("get-stats-summary", None)).await?;
         let stats = g.exports.stats.as_ref().ok_or_else(|| missing("stats"))?;
         self.pages(async |after: Option<String>| {
             let page = self
@@ -278,5 +314,16 @@ impl Provider for Plugin {
             Ok(convert::usage_page(page))
         })
         .await
+    }
+}
+
+fn checked(batch: Batch) -> Result<Batch, Error> {
+    match &batch.cursor {
+        Some(cursor) if cursor.len() > CURSOR => Err(Error::new(
+            Code::Internal,
+            "CursorTooLong",
+            format!("the plugin's cursor has more than {CURSOR} bytes"),
+        )),
+        _ => Ok(batch),
     }
 }

@@ -188,7 +188,8 @@ impl Cache {
     }
 
     fn loads_from_cache(&self) -> bool {
-        load::load(&self.engine, &self.paths.file, 1 << 20, &self.paths.cache_dir).unwrap().cached
+        let source = load::read(&self.paths.file, 1 << 20).unwrap();
+        load::compile(&self.engine, &source, &self.paths.cache_dir).unwrap().cached
     }
 
     fn entry(&self) -> PathBuf {

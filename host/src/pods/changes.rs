@@ -47,15 +47,18 @@ impl Feed {
 
     /// Runs for ever. A provider that cannot tell changes is listed; one that fails to is listed meanwhile.
     pub(super) async fn run(self) {
-        if self.provider.capabilities().changes {
-            self.follow().await;
+        loop {
+            if self.provider.capabilities().changes {
+                self.follow().await;
+            }
+            self.poll().await;
         }
-        self.poll().await;
     }
 
-    /// Lists again and again; at once when asked to.
+    /// Lists again and again; at once when asked to. Returns when another build of the provider has come to tell changes.
     async fn poll(&self) {
-        loop {
+        let could = self.provider.capabilities().changes;
+        while could || !self.provider.capabilities().changes {
             self.list().await;
             tokio::select! {
                 () = tokio::time::sleep(POLL_PERIOD) => {}

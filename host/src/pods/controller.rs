@@ -15,10 +15,12 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use super::Shared;
 use super::backoff::Backoff;
 use super::changes::{Feed, Told, uids};
+use super::journal::Remembered;
 use super::lifecycle::Workload;
 use super::object::{PodObject, Received};
 use super::task::{Inbox, Task};
@@ -49,6 +51,8 @@ pub(super) struct Controller {
     tasks: JoinSet<String>,
     /// Workloads that the provider has told and no pod is known of yet (R3).
     unclaimed: HashMap<String, ObservedPod>,
+    /// Creates of an earlier process whose outcome is not known and whose pods have no task yet (R9b).
+    remembered: HashMap<String, Remembered>,
     /// UIDs of the API list that is being received.
     listed: Option<HashSet<String>>,
     /// The API server's list has been complete once.
@@ -59,7 +63,9 @@ pub(super) struct Controller {
 
 impl Controller {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let remembered = shared.journal.remembered().into_iter();
         Self {
+            remembered: remembered.map(|remembered| (remembered.id.uid.clone(), remembered)).collect(),
             shared,
             handles: HashMap::new(),
             tasks: JoinSet::new(),
@@ -145,14 +151,8 @@ impl Controller {
             handle.inbox.send_modify(|inbox| inbox.object = Some(pod));
             return;
         }
-        // A workload that is there already is adopted; one that was there and is not any more is looked for, and never made
-        // anew (R15).
         let observed = self.unclaimed.remove(&uid);
-        let workload = match &observed {
-            Some(observed) => Workload::Present { revision: observed.revision.clone() },
-            None if pod.has_run() && !pod.is_terminal() => Workload::Unclear { made: true },
-            None => Workload::None,
-        };
+        let workload = first_sight(&pod, observed.as_ref(), self.remembered.contains_key(&uid));
         self.start(pod.id(), Some(pod), workload, observed);
     }
 
@@ -162,20 +162,22 @@ impl Controller {
         let status = observed.clone().map(|observed| (self.next_number(), observed));
         let (inbox, receiver) =
             watch::channel(Inbox { object: object.clone(), forgotten: object.is_none(), status, look: 0 });
+        let unclear_until = self.remembered.remove(&id.uid).map(|remembered| remembered.until);
         let shared = self.shared.clone();
-        let task_id = id.clone();
-        self.tasks.spawn(async move {
+        let (task_id, span) = (id.clone(), id.span());
+        let task = async move {
             let mut backoff = Backoff::new(BACKOFF_FIRST, BACKOFF_LONGEST);
-            let mut task = Task::new(shared.clone(), task_id.clone(), receiver.clone(), workload);
+            let mut task = Task::new(shared.clone(), task_id.clone(), receiver.clone(), workload, unclear_until);
             while AssertUnwindSafe(task.run()).catch_unwind().await.is_err() {
                 // A task that panics is a bug of ours, not the pod's end: it starts over and looks before it acts.
-                tracing::error!(pod = %task_id, uid = %task_id.uid, "the pod's task panicked and starts over");
+                tracing::error!("the pod's task panicked and starts over");
                 let made = receiver.borrow().object.as_ref().is_some_and(|object| object.has_run());
                 tokio::time::sleep(backoff.pause()).await;
                 task = Task::again(shared.clone(), task_id.clone(), receiver.clone(), made);
             }
             task_id.uid
-        });
+        };
+        self.tasks.spawn(task.instrument(span));
         self.handles.insert(id.uid.clone(), Handle { id, object, observed, inbox });
     }
 
@@ -210,6 +212,11 @@ impl Controller {
         for (_, dangling) in std::mem::take(&mut self.unclaimed) {
             self.remove_dangling(dangling);
         }
+        // What a create that was sent may still make, though its pod is gone.
+        let left: Vec<PodRef> = self.remembered.values().map(|remembered| remembered.id.clone()).collect();
+        for id in left {
+            self.start_dangling(id, Workload::Unclear { made: false }, None);
+        }
     }
 
     /// A workload of this node without a pod. Its namespace may be none of ours (R24); then it is left alone.
@@ -222,7 +229,7 @@ impl Controller {
         if self.shared.namespace.as_ref().is_some_and(|namespace| *namespace != id.namespace) {
             return;
         }
-        tracing::info!(pod = %id, uid = %id.uid, "a workload whose pod does not exist");
+        tracing::info!(pod = %id, uid = %id.uid, ?workload, "a workload whose pod does not exist");
         self.start(id, None, workload, observed);
     }
 
@@ -291,6 +298,44 @@ impl Controller {
                 }
             }
             Err(error) => tracing::error!(%error, "a pod's task was lost"),
+        }
+    }
+}
+
+/// What is known of a pod's workload when the pod is first seen, from what the provider has listed. One that is there is adopted.
+/// One that was there and is not any more is looked for and never made anew (R15), and so is one that may have been made by an
+/// earlier process (R9b), which is made if it surely was not.
+fn first_sight(pod: &PodObject, observed: Option<&ObservedPod>, remembered: bool) -> Workload {
+    match observed {
+        Some(observed) => Workload::Present { revision: observed.revision.clone() },
+        None if pod.has_run() && !pod.is_terminal() => Workload::Unclear { made: true },
+        None if remembered => Workload::Unclear { made: false },
+        None => Workload::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::pods::object::tests::pod;
+
+    #[test]
+    fn nothing_is_made_that_was_made_or_may_have_been() {
+        let pending = pod(json!({"metadata": {"name": "a", "uid": "u"}, "status": {"phase": "Pending"}}));
+        let running = pod(json!({"metadata": {"name": "a", "uid": "u"}, "status": {"phase": "Running"}}));
+        let failed = pod(json!({"metadata": {"name": "a", "uid": "u"}, "status": {"phase": "Failed"}}));
+        let there = ObservedPod { id: pending.id(), revision: Some("1".into()), status: "{}".into() };
+        let present = Workload::Present { revision: Some("1".into()) };
+        assert_eq!(first_sight(&pending, None, false), Workload::None);
+        assert_eq!(first_sight(&pending, None, true), Workload::Unclear { made: false });
+        assert_eq!(first_sight(&running, None, false), Workload::Unclear { made: true });
+        assert_eq!(first_sight(&running, None, true), Workload::Unclear { made: true });
+        assert_eq!(first_sight(&failed, None, false), Workload::None);
+        assert_eq!(first_sight(&failed, None, true), Workload::Unclear { made: false }, "it may be there all the same");
+        for pod in [&pending, &running, &failed] {
+            assert_eq!(first_sight(pod, Some(&there), true), present);
         }
     }
 }

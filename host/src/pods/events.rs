@@ -1,8 +1,11 @@
 //! Events on pods and on the node. Telling one never delays or fails what it tells about.
 //!
 //! kube's own recorder counts a new text as a repeat of the old one and shows the old one for ever; here a repeat is the same
-//! reason *and* text on the same object, so that the second complaint of a pod can be read.
+//! reason *and* text on the same object, so that the second complaint of a pod can be read. Repeats are counted in the first
+//! event, and the count is written when it has doubled: what is tried for ever costs ever less to tell.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,6 +16,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use crate::apiserver::timed;
 use crate::provider::PodRef;
@@ -44,24 +48,25 @@ struct Told {
 /// Tells Kubernetes what happened.
 #[derive(Clone, Debug)]
 pub struct Events {
-    queue: mpsc::Sender<(Told, ObjectReference)>,
+    queue: mpsc::Sender<(Told, ObjectReference, Span)>,
     node: ObjectReference,
+    dropped: Arc<AtomicU64>,
 }
 
 impl Events {
     /// Starts the writer; it ends with the last [`Events`].
     pub fn start(client: Client, node_name: &str) -> Self {
-        let (queue, mut waiting) = mpsc::channel::<(Told, ObjectReference)>(QUEUE);
+        let (queue, mut waiting) = mpsc::channel::<(Told, ObjectReference, Span)>(QUEUE);
         let mut writer = Writer {
             client,
             instance: node_name.get(..node_name.floor_char_boundary(LONGEST_INSTANCE)).unwrap_or(node_name).to_string(),
             series: moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_idle(SERIES).build(),
         };
         tokio::spawn(async move {
-            while let Some((told, object)) = waiting.recv().await {
+            while let Some((told, object, about)) = waiting.recv().await {
                 let reason = told.reason.clone();
                 if let Err(error) = writer.write(told, object).await {
-                    tracing::debug!(%reason, %error, "event not written");
+                    about.in_scope(|| tracing::debug!(%reason, %error, "event not written"));
                 }
             }
         });
@@ -73,7 +78,12 @@ impl Events {
             uid: Some(node_name.into()),
             ..ObjectReference::default()
         };
-        Self { queue, node }
+        Self { queue, node, dropped: Arc::default() }
+    }
+
+    /// Events so far that were not written because too many waited.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// Something ordinary happened to a pod.
@@ -99,7 +109,8 @@ impl Events {
     fn tell(&self, kind: &'static str, reason: &str, mut note: String, object: ObjectReference) {
         note.truncate(note.floor_char_boundary(LONGEST_NOTE));
         let told = Told { kind, reason: reason.into(), note, object: object.uid.clone().unwrap_or_default() };
-        if self.queue.try_send((told, object)).is_err() {
+        if self.queue.try_send((told, object, Span::current())).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(reason, "event dropped: too many wait");
         }
     }
@@ -120,6 +131,10 @@ impl Writer {
         let now = MicroTime(Timestamp::now());
         if let Some((name, count)) = self.series.get(&told) {
             let count = count.saturating_add(1);
+            if !count.unsigned_abs().is_power_of_two() {
+                self.series.insert(told, (name, count));
+                return Ok(());
+            }
             let patch = json!({"series": {"count": count, "lastObservedTime": now}});
             match timed(WRITE_TIMEOUT, events.patch(&name, &PatchParams::default(), &Patch::Merge(&patch))).await {
                 Ok(_) => {

@@ -12,6 +12,7 @@ mod changes;
 mod controller;
 pub mod events;
 pub mod index;
+mod journal;
 pub mod lifecycle;
 pub mod object;
 mod reporter;
@@ -20,6 +21,7 @@ pub mod revision;
 pub mod status;
 mod task;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -28,11 +30,13 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use backoff::Backoff;
+pub use journal::Error;
 
 use crate::provider::Provider;
 use controller::Controller;
 use events::Events;
 use index::Index;
+use journal::Journal;
 use resolve::Resolver;
 
 /// What the pods of a node need.
@@ -57,6 +61,8 @@ pub struct Config {
     pub node_changed: Arc<Notify>,
     /// What runs the pods.
     pub provider: Arc<dyn Provider>,
+    /// Where it is remembered which creates may have been sent; of this process alone.
+    pub state_dir: PathBuf,
     /// Ends everything.
     pub shutdown: CancellationToken,
 }
@@ -67,6 +73,7 @@ struct Shared {
     namespace: Option<String>,
     operating_system: String,
     provider: Arc<dyn Provider>,
+    journal: Journal,
     resolver: Resolver,
     writer: api::PodWriter,
     events: Events,
@@ -84,8 +91,8 @@ pub struct Pods {
 }
 
 impl Config {
-    /// Wires everything up; starts no pod.
-    pub fn build(self) -> Pods {
+    /// Wires everything up; starts no pod. An error: the state directory cannot be used.
+    pub fn build(self) -> Result<Pods, Error> {
         let Self {
             node_name,
             namespace,
@@ -97,18 +104,21 @@ impl Config {
             reachable,
             node_changed,
             provider,
+            state_dir,
             shutdown,
         } = self;
+        let journal = Journal::open(&state_dir, provider.identity().settle)?;
         let api = match &namespace {
             Some(namespace) => Api::namespaced(reads.clone(), namespace),
             None => Api::all(reads.clone()),
         };
-        let resolver = Resolver::start(reads, node.clone(), provider.capabilities().resolves_late);
+        let resolver = Resolver::start(reads, node.clone(), provider.clone());
         let shared = Shared {
             node_name,
             namespace,
             operating_system,
             provider,
+            journal,
             resolver,
             writer: api::PodWriter::new(writes),
             events,
@@ -118,7 +128,7 @@ impl Config {
             index: Arc::default(),
             shutdown,
         };
-        Pods { shared: Arc::new(shared), api }
+        Ok(Pods { shared: Arc::new(shared), api })
     }
 }
 
@@ -133,3 +143,6 @@ impl Pods {
         Controller::new(self.shared).run(self.api).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
-//! Brings one pod's status into the API server: writes what differs, waits after a failure, never repeats what was refused.
+//! Brings one pod's status into the API server: writes what differs, waits after a failure, never repeats what was refused, and
+//! leaves a pod alone that the API server has no more.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,13 +29,16 @@ struct State {
     not_before: Option<Instant>,
     /// What the API server refuses (422), without its times; the same is not sent again (R14).
     refused: Option<Value>,
+    /// The version of the object that the API server had no more, or not under this UID, and when that was. Nothing is written
+    /// before the watch says what became of it (R14), or for long.
+    absent: Option<(Option<String>, Instant)>,
 }
 
 impl Reporter {
     /// A reporter that has written nothing yet.
     pub fn new(id: PodRef, writer: PodWriter, events: Events) -> Self {
         let retry = Backoff::new(BACKOFF_FIRST, BACKOFF_LONGEST);
-        Self { id, writer, events, state: Mutex::new(State { retry, not_before: None, refused: None }) }
+        Self { id, writer, events, state: Mutex::new(State { retry, not_before: None, refused: None, absent: None }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -43,12 +47,14 @@ impl Reporter {
 
     /// When it should be called again, if a write has failed.
     pub fn again(&self) -> Option<Instant> {
-        self.state().not_before
+        let state = self.state();
+        state.not_before.or(state.absent.as_ref().map(|(_, since)| *since + BACKOFF_LONGEST))
     }
 
     /// What failed to be written is not wanted any more.
     pub fn give_up(&self) {
-        self.state().not_before = None;
+        let mut state = self.state();
+        (state.not_before, state.absent) = (None, None);
     }
 
     /// Writes what differs between the object and the wanted status. Returns the object as it is then, if it was written.
@@ -59,13 +65,20 @@ impl Reporter {
                 return None;
             }
             state.not_before = None;
+            let gone = |(version, since): &(Option<String>, Instant)| {
+                *version == object.metadata.resource_version && *since + BACKOFF_LONGEST > Instant::now()
+            };
+            if state.absent.as_ref().is_some_and(gone) {
+                return None;
+            }
+            state.absent = None;
             let patch = status::patch(object, &wanted)?;
             if state.refused.as_ref().is_some_and(|refused| *refused == without_times(&patch)) {
                 return None;
             }
             patch
         };
-        tracing::trace!(pod = %self.id, uid = %self.id.uid, %patch, "status");
+        tracing::trace!(%patch, "status");
         // In a box: a task that has nothing to write, which most have most of the time, does not carry room for it.
         let written = Box::pin(self.writer.patch_status(&self.id, &patch)).await;
         let mut state = self.state();
@@ -76,13 +89,18 @@ impl Reporter {
                 Some(Arc::new(object.written(status::applied(object, wanted), version)))
             }
             Err(Error::Invalid(message)) => {
-                tracing::error!(pod = %self.id, uid = %self.id.uid, %message, "the API server refuses the pod's status");
+                tracing::error!(%message, "the API server refuses the pod's status");
                 self.events.pod_warning(&self.id, "StatusRefused", message);
                 state.refused = Some(without_times(&patch));
                 None
             }
-            Err(error) => {
-                tracing::debug!(pod = %self.id, uid = %self.id.uid, %error, "status not written");
+            Err(error @ Error::Absent(_)) => {
+                tracing::debug!(%error, "status not written");
+                state.absent = Some((object.metadata.resource_version.clone(), Instant::now()));
+                None
+            }
+            Err(error @ Error::Transient(_)) => {
+                tracing::debug!(%error, "status not written");
                 state.not_before = Some(Instant::now() + state.retry.pause());
                 None
             }

@@ -19,6 +19,8 @@ use super::object::{PodObject, is_terminal};
 
 /// The condition of whoever bound the pod to this node.
 const SCHEDULED: &str = "PodScheduled";
+/// The condition of what a pod's containers start in (KEP-3085).
+const SANDBOX: &str = "PodReadyToStartContainers";
 /// Exit code of a container whose end nobody saw (kubelet: 128 + SIGKILL).
 const EXIT_UNKNOWN: i32 = 137;
 
@@ -87,7 +89,15 @@ pub fn waiting(context: &Context<'_>, reason: &str, message: Option<&str>) -> Po
         container_statuses: Some(spec.containers.iter().map(|c| wait(c, ordinary.0, ordinary.1)).collect()),
         ..PodStatus::default()
     };
-    complete(context, status)
+    let mut status = complete(context, status);
+    // Where it is looked for too: nothing has been prepared for the containers yet, and this is why (R17).
+    if let Some(message) = message
+        && let Some(condition) = status.conditions.iter_mut().flatten().find(|condition| condition.type_ == SANDBOX)
+    {
+        condition.reason = Some(reason.into());
+        condition.message = Some(message.into());
+    }
+    status
 }
 
 /// A pod that has failed for good: refused (R21), lost (R15), or past its deadline (R20). Of containers the last that the
@@ -215,7 +225,7 @@ fn computed(pod: &PodObject, status: &PodStatus) -> Vec<PodCondition> {
     let phase = status.phase.as_deref();
     let ready = readiness(pod, status);
     vec![
-        condition("PodReadyToStartContainers", has_sandbox(status) && !is_terminal(phase), None),
+        condition(SANDBOX, has_sandbox(status) && !is_terminal(phase), None),
         initialized(pod, status),
         condition("ContainersReady", ready.is_none(), ready.clone()),
         condition("Ready", ready.is_none(), ready),

@@ -94,6 +94,8 @@ pub(super) struct Task {
     failure: Option<(String, String)>,
     /// Until when a create of unknown outcome may still take effect in the backend (R9b).
     unclear_until: Option<Instant>,
+    /// The journal remembers that a create may have been sent.
+    recorded: bool,
     /// When the workload was made, as far as this process knows.
     made_at: Option<Instant>,
     /// The revision that the provider cannot update to.
@@ -107,13 +109,22 @@ pub(super) struct Task {
     retry: Backoff,
     slow_retry: Backoff,
     missing_retry: Backoff,
-    last_complaint: Option<String>,
 }
 
 impl Task {
-    pub(super) fn new(shared: Arc<Shared>, id: PodRef, inbox: watch::Receiver<Inbox>, workload: Workload) -> Self {
+    /// `unclear_until`: until when a create of an earlier process may still take effect.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        id: PodRef,
+        inbox: watch::Receiver<Inbox>,
+        workload: Workload,
+        unclear_until: Option<Instant>,
+    ) -> Self {
         Self {
             reporter: Arc::new(Reporter::new(id.clone(), shared.writer.clone(), shared.events.clone())),
+            recorded: shared.journal.has(&id.uid),
+            // What is there was made.
+            unclear_until: unclear_until.filter(|_| matches!(workload, Workload::Unclear { .. })),
             shared,
             id,
             inbox,
@@ -128,7 +139,6 @@ impl Task {
             news: true,
             waiting: None,
             failure: None,
-            unclear_until: None,
             made_at: None,
             refused_revision: None,
             released: false,
@@ -137,16 +147,13 @@ impl Task {
             retry: Backoff::new(BACKOFF_FIRST, BACKOFF_LONGEST),
             slow_retry: Backoff::new(SLOW_BACKOFF_FIRST, SLOW_BACKOFF_LONGEST),
             missing_retry: Backoff::new(BACKOFF_FIRST, MISSING_OBJECT_LONGEST),
-            last_complaint: None,
         }
     }
 
     /// The same after a task of this pod that panicked: a create may have been under way.
     pub(super) fn again(shared: Arc<Shared>, id: PodRef, inbox: watch::Receiver<Inbox>, made: bool) -> Self {
         let settled = Instant::now() + shared.provider.identity().settle;
-        let mut task = Self::new(shared, id, inbox, Workload::Unclear { made });
-        task.unclear_until = Some(settled);
-        task
+        Self::new(shared, id, inbox, Workload::Unclear { made }, Some(settled))
     }
 
     /// Runs until neither the API server nor the provider has the pod, or the host stops.
@@ -156,7 +163,7 @@ impl Task {
         while !shutdown.is_cancelled() {
             self.read_inbox();
             let step = self.next(*reachable.borrow_and_update());
-            tracing::trace!(pod = %self.id, uid = %self.id.uid, ?step, workload = ?self.workload, "step");
+            tracing::trace!(?step, workload = ?self.workload, "step");
             if step == Step::Done {
                 return;
             }
@@ -170,6 +177,9 @@ impl Task {
                 }
             }
             self.write_status().await;
+            if self.is_shown() {
+                self.forget_create();
+            }
             let more = step != Step::Idle && self.not_before.is_none();
             if more || self.inbox.has_changed().unwrap_or(false) {
                 continue;
@@ -187,20 +197,25 @@ impl Task {
     }
 
     fn next(&self, reachable: bool) -> Step {
-        let phase = self.status.as_ref().map(|status| is_terminal(status.phase.as_deref()));
+        let ended = self.ended();
         let step = lifecycle::next(&Facts {
             wanted: self.wanted(),
             workload: &self.workload,
             revision: self.object.as_ref().map_or("", |object| &object.revision),
             refused_revision: self.refused_revision.as_deref(),
-            ended: phase == Some(true),
-            running: phase == Some(false),
+            ended: ended == Some(true),
+            running: ended == Some(false),
             expired: self.expires_in().is_some_and(|left| left.is_zero()),
             released: self.released,
             reachable,
         });
         // What has failed for good waits for the API server to take the status, and then to be deleted.
         if self.failure.is_some() && self.wanted() == Wanted::Run { Step::Idle } else { step }
+    }
+
+    /// Whether every container has ended, as far as the provider has said.
+    fn ended(&self) -> Option<bool> {
+        self.status.as_ref().map(|status| is_terminal(status.phase.as_deref()))
     }
 
     /// How much is left of activeDeadlineSeconds, which count from the pod's start time; none: there is no deadline.
@@ -315,7 +330,6 @@ impl Task {
         self.waiting = None;
         self.unclear_until = None;
         self.not_before = None;
-        self.last_complaint = None;
         self.retry.reset();
         self.slow_retry.reset();
     }
@@ -425,6 +439,11 @@ impl Task {
             return;
         }
         let shared = self.shared.clone();
+        // From here on it may have been made, whatever becomes of this process.
+        if let Err(error) = shared.journal.begin(&self.id, &object.revision) {
+            return self.not_created(&Error::new(Code::Internal, "CreateNotRecorded", error.to_string()));
+        }
+        self.recorded = true;
         let (canceller, call) = Call::new();
         self.early = Some(Early::default());
         let result = self.attend(shared.provider.create_pod(call, desired), Ending::Ask(canceller)).await;
@@ -454,11 +473,15 @@ impl Task {
     }
 
     fn not_created(&mut self, error: &Error) {
-        tracing::warn!(pod = %self.id, uid = %self.id.uid, %error, effect = ?error.effect, "create failed");
+        tracing::warn!(%error, effect = ?error.effect, "create failed");
         let verdict = lifecycle::verdict(error);
         if error.effect == Effect::Unknown || verdict == Verdict::Exists {
+            let settle = self.shared.provider.identity().settle;
             self.workload = Workload::Unclear { made: false };
-            self.unclear_until = Some(Instant::now() + self.shared.provider.identity().settle);
+            self.unclear_until = Some(Instant::now() + settle);
+            self.shared.journal.unclear(&self.id.uid, settle);
+        } else {
+            self.forget_create();
         }
         if self.wanted() != Wanted::Run {
             return;
@@ -496,11 +519,25 @@ impl Task {
             Some(Ok(None)) => {
                 self.workload = if made { Workload::Gone } else { Workload::None };
                 self.unclear_until = None;
+                self.forget_create();
             }
             Some(Err(error)) => {
-                tracing::warn!(pod = %self.id, uid = %self.id.uid, %error, "look failed");
+                tracing::warn!(%error, "look failed");
                 self.pause(&error, lifecycle::verdict(&error) == Verdict::Retry { slow: true });
             }
+        }
+    }
+
+    /// The API server shows that the workload was made, so that a later process knows it from there.
+    fn is_shown(&self) -> bool {
+        let there = matches!(self.workload, Workload::Present { .. } | Workload::Stopping);
+        self.recorded && there && self.object.as_ref().is_some_and(|object| object.has_run())
+    }
+
+    /// The outcome of the create is known, or of no interest any more (R9b).
+    fn forget_create(&mut self) {
+        if std::mem::take(&mut self.recorded) {
+            self.shared.journal.end(&self.id.uid);
         }
     }
 
@@ -556,7 +593,8 @@ impl Task {
         }
     }
 
-    /// Asks the provider to end the workload; again at once if the grace shrinks meanwhile (R7).
+    /// Asks the provider to end the workload; again at once if the grace shrinks meanwhile (R7). A pod whose containers turn out
+    /// to have ended leaves the API though the provider has not answered (R5).
     async fn remove(&mut self) {
         let shared = self.shared.clone();
         let id = self.id.clone();
@@ -582,6 +620,9 @@ impl Task {
                     if self.grace() < asked {
                         asked = self.grace();
                         calls.push(ask(asked));
+                    }
+                    if self.awaits_release() {
+                        self.release().await;
                     }
                 }
             }
@@ -623,6 +664,7 @@ impl Task {
                 self.unclear_until = None;
                 self.workload = Workload::Gone;
                 self.retry.reset();
+                self.forget_create();
             }
         }
     }
@@ -636,8 +678,8 @@ impl Task {
                 answer = &mut look => break answer,
                 Ok(()) = self.inbox.changed() => {
                     self.read_inbox();
-                    if self.workload != Workload::Stopping {
-                        // A shorter grace: it is asked for again.
+                    // A shorter grace, and it is asked for again; or its end, and nothing more is to be learned (R5).
+                    if self.workload != Workload::Stopping || self.awaits_release() {
                         return;
                     }
                 }
@@ -664,6 +706,11 @@ impl Task {
         }
     }
 
+    /// Its removal was asked for and its containers have ended: nothing else keeps it in the API.
+    fn awaits_release(&self) -> bool {
+        self.wanted() == Wanted::Delete && self.ended() == Some(true) && !self.released
+    }
+
     /// Deletes the pod in the API. Whoever counts pods by their finalizers sees its last status first.
     async fn release(&mut self) {
         let Some(object) = self.object.clone() else { return };
@@ -684,11 +731,11 @@ impl Task {
             Ok(()) => self.released = true,
             // The watch says so, or the delete is repeated.
             Err(api::Error::Absent(message)) => {
-                tracing::debug!(pod = %self.id, uid = %self.id.uid, message, "nothing to delete in the API");
+                tracing::debug!(message, "nothing to delete in the API");
                 self.not_before = Some(Instant::now() + self.retry.pause());
             }
             Err(error) => {
-                tracing::warn!(pod = %self.id, uid = %self.id.uid, %error, "delete in the API failed");
+                tracing::warn!(%error, "delete in the API failed");
                 self.not_before = Some(Instant::now() + self.retry.pause());
             }
         }
@@ -704,7 +751,7 @@ impl Task {
     }
 
     fn fail(&mut self, reason: &str, message: &str) {
-        tracing::warn!(pod = %self.id, uid = %self.id.uid, reason, message, "pod failed");
+        tracing::warn!(reason, message, "pod failed");
         self.failure = Some((reason.to_string(), message.to_string()));
         self.waiting = None;
     }
@@ -714,12 +761,9 @@ impl Task {
         self.fail(reason, &message);
     }
 
-    /// One event for each new complaint; its repeats are in the status.
-    fn complain(&mut self, reason: &str, message: &str) {
-        if self.last_complaint.as_deref() != Some(message) {
-            self.last_complaint = Some(message.to_string());
-            self.shared.events.pod_warning(&self.id, reason, message);
-        }
+    /// Something goes wrong again and again; its repeats are counted in one event (R17).
+    fn complain(&self, reason: &str, message: &str) {
+        self.shared.events.pod_warning(&self.id, reason, message);
     }
 
     fn pause(&mut self, error: &Error, slow: bool) {

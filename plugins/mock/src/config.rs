@@ -7,6 +7,7 @@
 //! memory = "100Gi"
 //! pods = "20"
 //! providerID = "mock://rack-7"
+//! wants = "https://example.com:443"
 //! [others]
 //! "nvidia.com/gpu" = "4"
 //! [faults]
@@ -35,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) pods: Capacity,
     pub(crate) others: Vec<(String, Capacity)>,
     pub(crate) provider_id: Option<String>,
+    /// An origin that the mock asks for and never goes to.
+    pub(crate) wants: Option<String>,
     pub(crate) faults: Faults,
 }
 
@@ -132,9 +135,10 @@ impl Config {
         let mut capacity = |key, default: &str| form.parsed(key).unwrap_or_else(|| Capacity(default.to_owned()));
         let (cpu, memory, pods) = (capacity("cpu", CPU), capacity("memory", MEMORY), capacity("pods", PODS));
         let provider_id = form.text("providerID");
+        let wants = form.text("wants");
         let others = form.table("others", others).unwrap_or_default();
         let faults = form.table("faults", Faults::from_form).unwrap_or_default();
-        Self { cpu, memory, pods, others, provider_id, faults }
+        Self { cpu, memory, pods, others, provider_id, wants, faults }
     }
 }
 

@@ -26,7 +26,7 @@ mod usage;
 
 use std::time::Duration;
 
-use vk_provider::plugin::{Identity, Settings};
+use vk_provider::plugin::{Identity, Settings, Want};
 use vk_provider::{Error, Plugin};
 
 /// The provider.
@@ -36,16 +36,25 @@ pub struct Mock;
 /// backend settles late.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// Raised when records change shape.
-const STATE_VERSION: u32 = 1;
+/// Raised when records change shape; those of the build for tests of a swap only say so.
+const STATE_VERSION: u32 = if cfg!(feature = "next") { 2 } else { 1 };
+
+/// For people; the node shows it too.
+const VERSION: &str =
+    if cfg!(feature = "next") { concat!(env!("CARGO_PKG_VERSION"), "-next") } else { env!("CARGO_PKG_VERSION") };
 
 impl Plugin for Mock {
     fn describe() -> Identity {
-        Identity { name: "mock", version: env!("CARGO_PKG_VERSION"), state_version: STATE_VERSION, settle: SETTLE }
+        Identity { name: "mock", version: VERSION, state_version: STATE_VERSION, settle: SETTLE }
     }
 
     fn configure() -> Result<Settings, Vec<Error>> {
-        config::Config::read().map(|_| Settings::default())
+        let wants = config::Config::read()?.wants.into_iter().map(|target| Want {
+            access: "http".into(),
+            target,
+            why: "its configuration says so".into(),
+        });
+        Ok(Settings { wants: wants.collect(), ..Settings::default() })
     }
 }
 

@@ -4,13 +4,13 @@ use vk_provider::node::{Amount, Details};
 use vk_provider::{Node, Result};
 
 use crate::config::{self, Config};
-use crate::{Mock, fault};
+use crate::{Mock, VERSION, fault};
 
 impl Node for Mock {
     fn node_details() -> Result<Details> {
         Ok(Details {
             provider_id: Config::now()?.provider_id,
-            runtime_version: Some(concat!("mock://", env!("CARGO_PKG_VERSION")).to_owned()),
+            runtime_version: Some(format!("mock://{VERSION}")),
             ..Details::default()
         })
     }

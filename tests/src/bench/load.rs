@@ -7,11 +7,13 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
 use kube::core::ResourceExt as _;
 use kube::{Api, Client};
@@ -29,6 +31,27 @@ const CREATORS: usize = 16;
 const PACE: Duration = Duration::from_millis(50);
 /// How long nothing may happen to any pod; then the side is taken for stuck. Longer than the pods' grace of 30 s.
 const LIMIT: Duration = Duration::from_secs(90);
+
+/// What is in the pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// One container, and nothing that a node has to look up
+    Minimal,
+    /// What users leave to the defaults: the token of the service account, as admission adds it; and in the environment a value
+    /// of a ConfigMap and of a Secret that no other pod has
+    Default,
+}
+
+impl Content {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Minimal => "minimal",
+            Self::Default => "default",
+        }
+    }
+}
 
 /// How fast the requests come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -48,6 +71,17 @@ impl Pace {
             Self::Steady => "at 20 a second",
         }
     }
+}
+
+/// Pods that come together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Wave {
+    /// How many.
+    pub pods: usize,
+    /// Of which kind.
+    pub content: Content,
+    /// How fast they come, and go.
+    pub pace: Pace,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +112,7 @@ pub struct Load {
     namespace: String,
     node: String,
     prefix: String,
-    pace: Pace,
+    wave: Wave,
     stamps: Vec<Stamps>,
     marks: mpsc::UnboundedReceiver<Mark>,
     sender: mpsc::UnboundedSender<Mark>,
@@ -100,30 +134,33 @@ pub struct Latency {
 
 impl Load {
     /// Starts the watch.
-    pub async fn start(
-        client: &Client,
-        namespace: &str,
-        node: &str,
-        prefix: &str,
-        count: usize,
-        pace: Pace,
-    ) -> Result<Self> {
+    pub async fn start(client: &Client, namespace: &str, node: &str, prefix: &str, wave: Wave) -> Result<Self> {
         let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
         let (sender, marks) = mpsc::unbounded_channel();
         let (ready, watches) = oneshot::channel();
         let watch = tokio::spawn(watch(pods.clone(), format!("{prefix}-"), ready, sender.clone()));
         watches.await.context("the pods cannot be listed")?;
         let (namespace, node, prefix) = (namespace.to_owned(), node.to_owned(), prefix.to_owned());
-        Ok(Self { pods, namespace, node, prefix, pace, stamps: vec![Stamps::default(); count], marks, sender, watch })
+        Ok(Self {
+            pods,
+            namespace,
+            node,
+            prefix,
+            wave,
+            stamps: vec![Stamps::default(); wave.pods],
+            marks,
+            sender,
+            watch,
+        })
     }
 
     /// Creates all pods and waits until they are Running.
     pub async fn create(&mut self) -> Result<Spans> {
         let (pods, sender, prefix) = (self.pods.clone(), self.sender.clone(), self.prefix.clone());
-        let (namespace, node) = (self.namespace.clone(), self.node.clone());
+        let (namespace, node, content) = (self.namespace.clone(), self.node.clone(), self.wave.content);
         let requests = self.each(move |index| {
             let (pods, sender) = (pods.clone(), sender.clone());
-            let pod = pod(&format!("{prefix}-{index}"), &namespace, &node);
+            let pod = pod(&format!("{prefix}-{index}"), &namespace, &node, content, index);
             async move {
                 let _ = sender.send(Mark { pod: index, event: Event::CreateSent, at: Instant::now() });
                 pods.create(&PostParams::default(), &pod?).await.map(drop).context("create a pod")
@@ -152,7 +189,7 @@ impl Load {
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        let (count, pace) = (self.stamps.len(), self.pace);
+        let Wave { pods: count, pace, .. } = self.wave;
         tokio::spawn(async move {
             let (width, mut ticks) = match pace {
                 Pace::AtOnce => (CREATORS, None),
@@ -177,10 +214,16 @@ impl Load {
     async fn until(&mut self, event: Event, requests: JoinHandle<Result<()>>) -> Result<()> {
         let mut requests = std::pin::pin!(requests);
         let mut sending = true;
-        while self.stamps.iter().any(|stamps| stamps.at(event).is_none()) {
+        let mut missing = self.stamps.iter().filter(|stamps| stamps.at(event).is_none()).count();
+        while missing > 0 {
             tokio::select! {
                 mark = timeout(LIMIT, self.marks.recv()) => match mark {
-                    Ok(mark) => self.stamp(&mark.context("nobody marks any more")?),
+                    Ok(mark) => {
+                        let mark = mark.context("nobody marks any more")?;
+                        if self.stamp(&mark) && mark.event == event {
+                            missing -= 1;
+                        }
+                    }
                     Err(_) => return Err(self.stuck(event).await),
                 },
                 done = &mut requests, if sending => { done??; sending = false; }
@@ -208,10 +251,12 @@ impl Load {
         anyhow::Error::msg(text)
     }
 
-    fn stamp(&mut self, mark: &Mark) {
-        if let Some(stamps) = self.stamps.get_mut(mark.pod) {
-            stamps.slot(mark.event).get_or_insert(mark.at);
-        }
+    /// Tells whether the pod had no such mark before.
+    fn stamp(&mut self, mark: &Mark) -> bool {
+        let Some(slot) = self.stamps.get_mut(mark.pod).map(|stamps| stamps.slot(mark.event)) else { return false };
+        let first = slot.is_none();
+        slot.get_or_insert(mark.at);
+        first
     }
 
     fn spans(&self, pick: impl Fn(&Stamps) -> Option<(Instant, Instant)>) -> Result<Spans> {
@@ -272,15 +317,52 @@ impl Spans {
 }
 
 /// A pod bound to the node, so that the scheduler is not measured.
-fn pod(name: &str, namespace: &str, node: &str) -> Result<Pod> {
+fn pod(name: &str, namespace: &str, node: &str, content: Content, index: usize) -> Result<Pod> {
+    let (token, env) = match content {
+        Content::Minimal => (Some(false), json!([])),
+        Content::Default => {
+            let of = json!({"name": object(index), "key": "value"});
+            let env = json!([
+                {"name": "CONFIG", "valueFrom": {"configMapKeyRef": of}},
+                {"name": "SECRET", "valueFrom": {"secretKeyRef": of}},
+            ]);
+            (None, env)
+        }
+    };
     Ok(serde_json::from_value(json!({
         "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "nodeName": node,
-            "containers": [{"name": "main", "image": "nginx"}],
+            "automountServiceAccountToken": token,
+            "containers": [{"name": "main", "image": "nginx", "env": env}],
             "tolerations": [{"operator": "Exists"}],
         },
     }))?)
+}
+
+/// Name of the ConfigMap and of the Secret of a run's pod.
+fn object(index: usize) -> String {
+    format!("of-pod-{index}")
+}
+
+/// Makes ConfigMaps and Secrets for pods of these numbers, which the runs have in turn.
+pub async fn make_objects(client: &Client, namespace: &str, of: Range<usize>) -> Result<()> {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let make = |index: usize| {
+        let (maps, secrets) = (maps.clone(), secrets.clone());
+        async move {
+            let map = json!({"metadata": {"name": object(index)}, "data": {"value": "plain"}});
+            let secret = json!({"metadata": {"name": object(index)}, "stringData": {"value": "hidden"}});
+            maps.create(&PostParams::default(), &serde_json::from_value(map)?).await.context("create a ConfigMap")?;
+            secrets
+                .create(&PostParams::default(), &serde_json::from_value(secret)?)
+                .await
+                .context("create a Secret")?;
+            anyhow::Ok(())
+        }
+    };
+    stream::iter(of).map(make).buffer_unordered(CREATORS).try_collect().await
 }
 
 /// Tells of this run's pods until it is aborted. A busy API server ends watches, and may have forgotten where one was: then a
@@ -345,6 +427,17 @@ async fn watch(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_default_pods_have_something_to_look_up() {
+        let spec = |content| pod("p", "ns", "node", content, 7).unwrap().spec.unwrap();
+        let minimal = spec(Content::Minimal);
+        assert_eq!(minimal.automount_service_account_token, Some(false));
+        assert_eq!(minimal.containers[0].env.as_deref(), Some(&[][..]));
+        let default = spec(Content::Default);
+        assert_eq!(default.automount_service_account_token, None);
+        assert_eq!(serde_json::to_string(&default.containers[0].env).unwrap().matches("of-pod-7").count(), 2);
+    }
 
     #[test]
     fn percentiles_are_nearest_ranks() {

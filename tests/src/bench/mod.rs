@@ -1,9 +1,11 @@
 //! The benchmark: `vk-host` with the mock, beside a client that does the least a node can do, on one API server.
 //!
 //! ```text
-//! once, not counted:                        vk-host, bare         all at once
-//! for each number of pods, for each round:  bare, vk-host         all at once, 16 creators
-//! for each round:                           bare, vk-host         20 a second
+//! once, not counted:                          vk-host, bare       all at once
+//! for pods that are minimal, and default:
+//!   for each number of pods, for each round:  bare, vk-host       all at once, 16 creators
+//!   for each round:                           bare, vk-host       20 a second
+//! at last:                                    calls into the mock, without a cluster
 //! ```
 //!
 //! In every second round vk-host comes first, so that neither side always finds the API server as the other has left it.
@@ -12,6 +14,7 @@
 //! for. Times count from when a request is sent to when a watch tells the driver.
 
 mod bare;
+mod calls;
 mod client;
 mod load;
 mod report;
@@ -32,15 +35,19 @@ use crate::cluster::create_namespace;
 use crate::control_plane::ControlPlane;
 use crate::host;
 use crate::process::Process;
-use load::{Load, Pace};
+use load::{Content, Load, Pace, Wave};
 use report::{Machine, Report, Run};
 use requests::Requests;
 use side::{Kind, Side};
 
 /// What is still under way when the last pod is there, or gone: events above all.
 const AFTERGLOW: Duration = Duration::from_secs(2);
+/// A node is Ready a moment before it has its lease and its first lists, which are no part of what a pod costs.
+const SETTLE: Duration = Duration::from_millis(500);
 /// More would measure the API server's memory.
 const MOST_PODS: i64 = 5000;
+/// The largest number, which takes minutes and is measured when it is asked for.
+const FULL: u16 = 5000;
 /// More would not make the median better.
 const MOST_ROUNDS: i64 = 20;
 /// The round that is not counted, before the first one: a new API server is slower than it will be.
@@ -55,16 +62,28 @@ pub struct Arguments {
     /// Numbers of pods that are created at once, at most 5000 each
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [300, 1000], value_parser = clap::value_parser!(u16).range(1..=MOST_PODS))]
     pods: Vec<u16>,
+    /// And 5000 at once, which takes twenty minutes more
+    #[arg(long)]
+    full: bool,
+    /// What is in the pods: nothing to look up, or a token, a ConfigMap and a Secret
+    #[arg(long, value_name = "CONTENT,…", value_enum, value_delimiter = ',', default_values = ["minimal", "default"])]
+    content: Vec<Content>,
     /// How often each is measured, at most 20 times
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=MOST_ROUNDS))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=MOST_ROUNDS))]
     rounds: u16,
     /// Pods of a paced run, at 20 a second; 0: none
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(0..=MOST_PODS))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..=MOST_PODS))]
     paced: u16,
+    /// Calls of each kind into the mock without a cluster; 0: none
+    #[arg(long, value_name = "N", default_value_t = CALLS)]
+    calls: u16,
     /// Measure vk-host only, as a profiler wants it
     #[arg(long)]
     alone: bool,
 }
+
+/// A second or two of calls.
+const CALLS: u16 = 2000;
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -76,6 +95,12 @@ enum Command {
         #[arg(long)]
         node: String,
     },
+    /// Measure calls into the mock only, which needs no cluster
+    Calls {
+        /// Of each kind
+        #[arg(long, value_name = "N", default_value_t = CALLS, value_parser = clap::value_parser!(u16).range(1..))]
+        calls: u16,
+    },
 }
 
 /// Runs the benchmark.
@@ -83,19 +108,38 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match arguments.command {
         Some(Command::Bare { kubeconfig, node }) => runtime.block_on(bare::run(&kubeconfig, &node)),
+        Some(Command::Calls { calls }) => runtime.block_on(measure_calls(calls)),
         None => runtime.block_on(measure(&arguments)),
     }
 }
 
-async fn measure(arguments: &Arguments) -> Result<()> {
+/// Where files of benchmarks are, for this one alone until the lock is dropped.
+fn folder() -> Result<(PathBuf, fs::File)> {
     let folder = host::target().join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let lock = fs::File::create(folder.join("lock"))?;
     ensure!(lock.try_lock().is_ok(), "another benchmark is running in {}", folder.display());
+    Ok((folder, lock))
+}
+
+async fn measure_calls(calls: u16) -> Result<()> {
+    let (folder, _lock) = folder()?;
     let machine = Machine::look();
-    let bench = Bench::start(ControlPlane::start(&folder.join("control-plane"))?, folder.join("sides")).await?;
+    let figures = calls::measure(&folder.join("calls"), calls.into()).await?;
+    print(&format!("{machine}\n\n{}", calls::markdown(&figures)))
+}
+
+fn print(text: &str) -> Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
+}
+
+async fn measure(arguments: &Arguments) -> Result<()> {
+    let (folder, _lock) = folder()?;
+    let machine = Machine::look();
+    let mut bench = Bench::start(ControlPlane::start(&folder.join("control-plane"))?, folder.join("sides")).await?;
     let plan = plan(arguments);
-    let mut report = Report { machine, kubernetes: bench.control_plane.version().to_owned(), runs: Vec::new() };
+    let mut report =
+        Report { machine, kubernetes: bench.control_plane.version().to_owned(), runs: Vec::new(), calls: Vec::new() };
     for (index, planned) in plan.iter().enumerate() {
         say(&format!("run {} of {}: {planned}", index + 1, plan.len()));
         let run = bench.run(index, *planned).await;
@@ -105,44 +149,53 @@ async fn measure(arguments: &Arguments) -> Result<()> {
         }
         report.runs.push(run);
         // Each time: what was measured is not lost with a run that fails.
-        fs::write(folder.join("latest.json"), serde_json::to_vec_pretty(&report)?)?;
+        report.write(&folder)?;
     }
-    let mut out = std::io::stdout().lock();
-    Ok(writeln!(out, "{}", report.markdown())?)
+    if arguments.calls > 0 {
+        // By itself: the control plane would take its share of the processors.
+        drop(bench);
+        say("calls into the mock");
+        report.calls = calls::measure(&folder.join("calls"), arguments.calls.into()).await?;
+        report.write(&folder)?;
+    }
+    print(&report.markdown())
 }
 
 /// One run of one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Planned {
-    pods: usize,
-    pace: Pace,
+    wave: Wave,
     round: u16,
     kind: Kind,
 }
 
 impl fmt::Display for Planned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pods, pace, round, kind } = self;
-        write!(f, "{pods} pods {}, {} ", pace.name(), kind.name())?;
+        let Self { wave: Wave { pods, content, pace }, round, kind } = self;
+        write!(f, "{pods} {} pods {}, {} ", content.name(), pace.name(), kind.name())?;
         if *round == WARM_UP { write!(f, "(warm-up)") } else { write!(f, "(round {round})") }
     }
 }
 
 /// All runs, in their order.
 fn plan(arguments: &Arguments) -> Vec<Planned> {
-    let Arguments { command: _, pods, rounds, paced, alone } = arguments;
+    let Arguments { command: _, pods, full, content, rounds, paced, calls: _, alone } = arguments;
     let kinds = if *alone { vec![Kind::VkHost] } else { vec![Kind::Bare, Kind::VkHost] };
-    let of_round = |pods: u16, pace: Pace, round: u16| {
+    let of_round = |wave: Wave, round: u16| {
         let mut kinds = kinds.clone();
         if round.is_multiple_of(2) {
             kinds.reverse();
         }
-        kinds.into_iter().map(move |kind| Planned { pods: usize::from(pods), pace, round, kind })
+        kinds.into_iter().map(move |kind| Planned { wave, round, kind })
     };
-    let loads = pods.iter().map(|pods| (*pods, Pace::AtOnce)).chain([(*paced, Pace::Steady)]);
-    let loads = loads.filter(|(pods, _)| *pods > 0);
-    let warm_up = loads.clone().take(1).flat_map(|(pods, pace)| of_round(pods, pace, WARM_UP));
-    let counted = loads.flat_map(|(pods, pace)| (1..=*rounds).flat_map(move |round| of_round(pods, pace, round)));
+    let full = Some(FULL).filter(|number| *full && !pods.contains(number));
+    let at_once = pods.iter().copied().chain(full).map(|pods| (pods, Pace::AtOnce));
+    let loads: Vec<_> = at_once.chain([(*paced, Pace::Steady)]).filter(|(pods, _)| *pods > 0).collect();
+    let waves = content.iter().flat_map(|content| {
+        loads.iter().map(|(pods, pace)| Wave { pods: usize::from(*pods), content: *content, pace: *pace })
+    });
+    let warm_up = waves.clone().take(1).flat_map(|wave| of_round(wave, WARM_UP));
+    let counted = waves.flat_map(|wave| (1..=*rounds).flat_map(move |round| of_round(wave, round)));
     warm_up.chain(counted).collect()
 }
 
@@ -157,6 +210,8 @@ struct Bench {
     client: kube::Client,
     namespace: String,
     sides: PathBuf,
+    /// Pods whose ConfigMap and Secret are there.
+    objects: usize,
 }
 
 impl Bench {
@@ -168,11 +223,16 @@ impl Bench {
         let client = client::connect(control_plane.admin_kubeconfig(), "vk-bench").await?;
         let namespace = create_namespace(&client, "bench").await?;
         let pid = control_plane.pids()?.get("kube-apiserver").copied().context("there is no API server")?;
-        Ok(Self { api_server: Process::of(pid)?, control_plane, client, namespace, sides })
+        Ok(Self { api_server: Process::of(pid)?, control_plane, client, namespace, sides, objects: 0 })
     }
 
     /// One side, from its start to its end.
-    async fn run(&self, index: usize, planned: Planned) -> Result<Run> {
+    async fn run(&mut self, index: usize, planned: Planned) -> Result<Run> {
+        let Wave { pods, content, .. } = planned.wave;
+        if content == Content::Default && pods > self.objects {
+            load::make_objects(&self.client, &self.namespace, self.objects..pods).await?;
+            self.objects = pods;
+        }
         let side = Side::start(planned.kind, index, &self.control_plane, &self.sides)?;
         let run = tokio::select! {
             run = self.observe(&side, index, planned) => run?,
@@ -183,24 +243,26 @@ impl Bench {
     }
 
     async fn observe(&self, side: &Side, index: usize, planned: Planned) -> Result<Run> {
-        let Planned { pods, pace, round, kind } = planned;
-        side.ready(&self.client).await?;
-        let mut load =
-            Load::start(&self.client, &self.namespace, side.node(), &format!("r{index}"), pods, pace).await?;
-        let (began, idle, server) = (Timestamp::now(), side.usage()?, self.api_server.usage()?);
+        let Planned { wave, round, kind } = planned;
+        let ready = side.ready(&self.client).await?;
+        let mut load = Load::start(&self.client, &self.namespace, side.node(), &format!("r{index}"), wave).await?;
+        tokio::time::sleep(SETTLE).await;
+        let audit_log = self.control_plane.audit_log();
+        let (before, began) = (audit_log.end(), Timestamp::now());
+        let (idle, server) = (side.usage()?, self.api_server.usage()?);
         let running = load.create().await?;
         tokio::time::sleep(AFTERGLOW).await;
         let full = side.usage()?;
         let gone = load.delete().await?;
         tokio::time::sleep(AFTERGLOW).await;
         let (end, server_end) = (side.usage()?, self.api_server.usage()?);
-        self.control_plane.audit_log().wait_flushed(&self.control_plane)?;
-        let requests = Requests::of(side.user(), began, &self.control_plane)?;
+        audit_log.wait_flushed(&self.control_plane)?;
+        let requests = Requests::of(side.user(), began, before, &self.control_plane)?;
         Ok(Run {
             side: kind,
-            pods,
-            pace,
+            wave,
             round,
+            ready: ready.as_secs_f64(),
             pods_per_second: running.per_second(),
             running: running.latency(),
             gone: gone.latency(),
@@ -224,7 +286,9 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent_and_bounded() {
         Arguments::command().debug_assert();
-        assert_eq!(Arguments::try_parse_from(["vk-bench"]).unwrap().pods, [300, 1000]);
+        let default = Arguments::try_parse_from(["vk-bench"]).unwrap();
+        assert_eq!((default.pods, default.rounds), (vec![300, 1000], 5));
+        assert_eq!(default.content, [Content::Minimal, Content::Default]);
         assert!(Arguments::try_parse_from(["vk-bench", "--pods", "5001"]).is_err());
         assert!(Arguments::try_parse_from(["vk-bench", "--rounds", "0"]).is_err());
     }
@@ -236,20 +300,29 @@ mod tests {
             plan(&arguments).iter().map(Planned::to_string).collect::<Vec<_>>()
         };
         assert_eq!(
-            plan(&["--pods", "5", "--rounds", "2", "--paced", "3"]),
+            plan(&["--content", "default", "--pods", "5", "--rounds", "2", "--paced", "3"]),
             [
-                "5 pods at once, vk-host (warm-up)",
-                "5 pods at once, bare (warm-up)",
-                "5 pods at once, bare (round 1)",
-                "5 pods at once, vk-host (round 1)",
-                "5 pods at once, vk-host (round 2)",
-                "5 pods at once, bare (round 2)",
-                "3 pods at 20 a second, bare (round 1)",
-                "3 pods at 20 a second, vk-host (round 1)",
-                "3 pods at 20 a second, vk-host (round 2)",
-                "3 pods at 20 a second, bare (round 2)",
+                "5 default pods at once, vk-host (warm-up)",
+                "5 default pods at once, bare (warm-up)",
+                "5 default pods at once, bare (round 1)",
+                "5 default pods at once, vk-host (round 1)",
+                "5 default pods at once, vk-host (round 2)",
+                "5 default pods at once, bare (round 2)",
+                "3 default pods at 20 a second, bare (round 1)",
+                "3 default pods at 20 a second, vk-host (round 1)",
+                "3 default pods at 20 a second, vk-host (round 2)",
+                "3 default pods at 20 a second, bare (round 2)",
             ]
         );
-        assert_eq!(plan(&["--alone", "--pods", "5", "--rounds", "1", "--paced", "0"]).len(), 2);
+        assert_eq!(
+            plan(&["--alone", "--full", "--pods", "5", "--rounds", "1", "--paced", "0"]),
+            [
+                "5 minimal pods at once, vk-host (warm-up)",
+                "5 minimal pods at once, vk-host (round 1)",
+                "5000 minimal pods at once, vk-host (round 1)",
+                "5 default pods at once, vk-host (round 1)",
+                "5000 default pods at once, vk-host (round 1)",
+            ]
+        );
     }
 }

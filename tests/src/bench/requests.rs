@@ -1,5 +1,7 @@
 //! What a side asked the API server for, by the audit log.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -7,52 +9,62 @@ use serde::Serialize;
 use crate::audit::{AuditEvent, Filter};
 use crate::control_plane::ControlPlane;
 
-/// Requests of one side in one run, by what they were about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// Events are a courtesy: counted apart from what pods need.
+const EVENTS: &str = "create events";
+
+/// Requests of one side in one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Requests {
-    /// Patches and updates of pods' status.
-    pub status: u32,
-    /// Deletes of pods.
-    pub deletes: u32,
-    /// Anything else about pods: reads, lists, ended watches.
-    pub other_pods: u32,
-    /// Events written.
-    pub events: u32,
-    /// Nodes and leases.
-    pub node: u32,
-    /// Everything else, such as service accounts and configuration.
-    pub other: u32,
+    /// By verb and resource, such as `patch pods/status`; of nodes and leases none, which a node without pods makes too.
+    pub of_pods: BTreeMap<String, u32>,
+    /// About nodes and leases.
+    pub of_the_node: u32,
     /// Of all these, those that the API server refused.
     pub refused: u32,
 }
 
 impl Requests {
-    /// Those of a user since a time.
-    pub fn of(user: &str, since: Timestamp, control_plane: &ControlPlane) -> Result<Self> {
+    /// Those of a user since a time, which are behind a place of the log.
+    pub fn of(user: &str, since: Timestamp, behind: u64, control_plane: &ControlPlane) -> Result<Self> {
         let filter = Filter { user: Some(user), since: Some(since), ..Filter::default() };
-        Ok(Self::count(&control_plane.audit_log().select(filter)?))
+        Ok(Self::count(&control_plane.audit_log().select_behind(behind, filter)?))
     }
 
     fn count(events: &[AuditEvent]) -> Self {
         let mut requests = Self::default();
         for event in events {
-            let count = match (event.resource.as_str(), event.subresource.as_str(), event.verb.as_str()) {
-                ("pods", "status", "patch" | "update") => &mut requests.status,
-                ("pods", "", "delete") => &mut requests.deletes,
-                ("pods", ..) => &mut requests.other_pods,
-                ("events", ..) => &mut requests.events,
-                ("nodes" | "leases", ..) => &mut requests.node,
-                _ => &mut requests.other,
-            };
-            *count += 1;
+            match event.resource.as_str() {
+                "nodes" | "leases" => requests.of_the_node += 1,
+                _ => *requests.of_pods.entry(name(event)).or_default() += 1,
+            }
             requests.refused += u32::from(event.code >= 400);
         }
         requests
     }
 
-    /// About pods or for their sake, but for events.
+    /// Events written.
+    pub fn events(&self) -> u32 {
+        self.of_pods.get(EVENTS).copied().unwrap_or_default()
+    }
+
+    /// All for pods but events, by verb and resource.
+    pub fn by_verb(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.of_pods.iter().filter(|(name, _)| *name != EVENTS).map(|(name, count)| (name.as_str(), *count))
+    }
+
+    /// All of these.
     pub fn for_pods(&self) -> u32 {
-        self.status + self.deletes + self.other_pods + self.other
+        self.by_verb().map(|(_, count)| count).sum()
+    }
+}
+
+fn name(event: &AuditEvent) -> String {
+    let AuditEvent { verb, resource, subresource, .. } = event;
+    match (resource.as_str(), subresource.as_str()) {
+        // Such as /version.
+        ("", _) => format!("{verb} no resource"),
+        (resource, "") => format!("{verb} {resource}"),
+        (resource, subresource) => format!("{verb} {resource}/{subresource}"),
     }
 }
 
@@ -74,16 +86,17 @@ mod tests {
             name: String::new(),
             code,
         };
-        let events = [
+        let requests = Requests::count(&[
+            event("pods", "status", "patch", 200),
             event("pods", "status", "patch", 200),
             event("pods", "", "delete", 404),
-            event("pods", "", "get", 200),
             event("events", "", "create", 201),
+            event("nodes", "status", "patch", 200),
             event("leases", "", "update", 200),
-            event("configmaps", "", "list", 200),
-        ];
-        let all = Requests { status: 1, deletes: 1, other_pods: 1, events: 1, node: 1, other: 1, refused: 1 };
-        assert_eq!(Requests::count(&events), all);
-        assert_eq!(all.for_pods(), 4);
+            event("configmaps", "", "get", 200),
+        ]);
+        let by_verb: Vec<_> = requests.by_verb().collect();
+        assert_eq!(by_verb, [("delete pods", 1), ("get configmaps", 1), ("patch pods/status", 2)]);
+        assert_eq!((requests.for_pods(), requests.events(), requests.of_the_node, requests.refused), (4, 1, 2, 1));
     }
 }

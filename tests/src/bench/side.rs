@@ -3,15 +3,17 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use futures::TryStreamExt as _;
 use k8s_openapi::api::core::v1::Node;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, WatchEvent, WatchParams};
 use kube::{Api, Client};
 use serde::Serialize;
+use tokio::time::{sleep, timeout};
 
-use crate::cluster::{condition, within};
+use crate::cluster::condition;
 use crate::control_plane::ControlPlane;
 use crate::host::{self, HostConfig, STOP_LIMIT};
 use crate::process::{self, Process, Tie, Usage};
@@ -20,7 +22,7 @@ use crate::process::{self, Process, Tie, Usage};
 const READY_LIMIT: Duration = Duration::from_secs(120);
 /// How often it is looked whether a side still runs.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// A node that takes all pods of a run.
+/// A node that takes all pods of the largest run.
 const PROVIDER_CONFIG: &str = "cpu = \"1000\"\nmemory = \"10Ti\"\npods = \"10000\"\n";
 
 /// Which one.
@@ -50,6 +52,7 @@ pub struct Side {
     child: Child,
     process: Process,
     log: PathBuf,
+    started: Instant,
 }
 
 impl Side {
@@ -65,9 +68,10 @@ impl Side {
         };
         let log = folder.with_extension("log");
         let out = File::create(&log)?;
+        let started = Instant::now();
         let child = process::start(&command, Tie::Asked, out.try_clone()?, out)?;
         let process = Process::of(child.id())?;
-        Ok(Self { user: format!("system:node:{node}"), node, child, process, log })
+        Ok(Self { user: format!("system:node:{node}"), node, child, process, log, started })
     }
 
     /// Its node's name.
@@ -80,20 +84,32 @@ impl Side {
         &self.user
     }
 
-    /// Waits until the node is Ready.
-    pub async fn ready(&self, client: &Client) -> Result<()> {
+    /// Waits until a watch tells that the node is Ready, and says how long that took from its start.
+    pub async fn ready(&self, client: &Client) -> Result<Duration> {
         let nodes: Api<Node> = Api::all(client.clone());
-        within(READY_LIMIT, "the node is Ready", || async {
-            let node = nodes.get_opt(&self.node).await?;
-            Ok(node.filter(|node| condition(node, "Ready").as_deref() == Some("True")).map(drop))
-        })
-        .await
+        let params = WatchParams::default().fields(&format!("metadata.name={}", self.node));
+        let ready = async {
+            loop {
+                // The node is new to the cluster: no old state can be told.
+                if let Ok(events) = nodes.watch(&params, "0").await {
+                    let mut events = std::pin::pin!(events);
+                    while let Ok(Some(event)) = events.try_next().await {
+                        let (WatchEvent::Added(node) | WatchEvent::Modified(node)) = event else { continue };
+                        if condition(&node, "Ready").as_deref() == Some("True") {
+                            return self.started.elapsed();
+                        }
+                    }
+                }
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        timeout(READY_LIMIT, ready).await.with_context(|| format!("{} is not Ready within {READY_LIMIT:?}", self.node))
     }
 
     /// Waits for an end that nobody asked for, and says where to look for its reason.
     pub async fn lost(&self) -> anyhow::Error {
         while self.process.is_alive() {
-            tokio::time::sleep(LOOK_EVERY).await;
+            sleep(LOOK_EVERY).await;
         }
         anyhow::anyhow!("{} has ended, see {}", self.node, self.log.display())
     }

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tokio::net::TcpSocket;
 use vk_tests::cluster::{Corner, PATIENCE, shared_control_plane, unique};
 use vk_tests::host::{self, HostConfig};
@@ -103,13 +103,13 @@ fn a_mistake_in_the_provider_s_configuration_is_told_with_field_and_line() -> Re
 
 #[test]
 fn wrong_usage_is_64() -> Result<()> {
-    for flags in [["--taint", "a:Never"], ["--os", "plan9"], ["--port", "70000"], ["--no-such-flag", "x"]] {
+    for flags in [["--taint", "a:Never"], ["--os", "plan9"], ["--internal-ip", "here"], ["--no-such-flag", "x"]] {
         let config = flags.iter().fold(config()?, |config, flag| config.flag(*flag));
         let (status, said) = config.run(PATIENCE)?;
         assert_eq!(status.code(), Some(64), "{said}");
-        // What is wrong, before anything else; usage and tips may follow.
-        let line = said.lines().next().context("it says nothing")?;
-        assert!(line.starts_with("error: ") && line.contains(flags[0].trim_start_matches("--")), "{said}");
+        let [line] = said.lines().collect::<Vec<_>>()[..] else { bail!("one line, and not\n{said}") };
+        assert!(line.starts_with("vk-host: ") && line.ends_with("; see --help"), "{line}");
+        assert!(line.contains(flags[0]) && (flags[0] == "--no-such-flag" || line.contains(flags[1])), "{line}");
     }
     Ok(())
 }

@@ -171,6 +171,31 @@ async fn a_mandatory_secret_that_never_comes_does_not_hinder_the_delete() -> Res
 }
 
 #[tokio::test]
+async fn a_secret_that_is_no_text_is_named_and_never_changed() -> Result<()> {
+    let corner = Corner::new("env-binary").await?;
+    let secrets: Api<Secret> = Api::namespaced(corner.client.clone(), &corner.namespace);
+    // Four bytes that are no UTF-8, and three that are.
+    let secret = json!({"metadata": {"name": "keys"}, "data": {"DER": "MIIB/w==", "TEXT": "YWJj"}});
+    secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
+    let der = json!([{"name": "X", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "DER"}}}]);
+    corner.create(pod(&corner, "one", json!({"env": der}))).await?;
+    corner.create(pod(&corner, "all", json!({"envFrom": [{"secretRef": {"name": "keys"}}]}))).await?;
+    corner.running("all").await?;
+    for name in ["one", "all"] {
+        let event = corner.event(name, "InvalidEnvironmentVariableValues").await?;
+        assert!(event.message.as_deref().is_some_and(|message| message.contains("DER")), "{:?}", event.message);
+    }
+    let log = corner.log("all").await?;
+    assert!(log.contains("env TEXT=abc") && !log.contains("env DER="), "{log}");
+    // Whoever made it can mend it.
+    let mended = json!({"data": {"DER": "b2s="}});
+    secrets.patch("keys", &PatchParams::default(), &Patch::Merge(&mended)).await?;
+    corner.running("one").await?;
+    assert!(corner.log("one").await?.contains("env X=ok"));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_running_pod_does_not_care_when_its_config_map_goes() -> Result<()> {
     let mut corner = Corner::new("env-gone").await?;
     config_map(&corner, "cm", json!({"A": "1"})).await?;

@@ -22,6 +22,30 @@ async fn a_create_whose_answer_is_lost_is_made_once() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_look_that_fails_proves_no_absence() -> Result<()> {
+    let corner = Corner::new("fault-look").await?;
+    let config = corner.host.config();
+    let healthy = config.provider_config.clone().unwrap_or_default();
+    // What is there is told by nothing but a look.
+    config.write_provider_config(&format!(
+        "{healthy}[faults]\nchanges = \"unavailable\"\nget-pods = \"unavailable\"\n"
+    ))?;
+    // Ends the call that waits for changes since before there was a fault.
+    corner.create(corner.pod("first", json!({}))).await?;
+    eventually("the lists fail", || async {
+        Ok(corner.host.log()?.contains("list of the provider's pods failed").then_some(()))
+    })
+    .await?;
+    let faults = json!({"create-fault": "lost times=1 for=100ms", "get-fault": "unavailable times=3 for=200ms"});
+    corner.create(corner.pod("unseen", faults)).await?;
+    corner.running("unseen").await?;
+    assert!(corner.host.log()?.contains("look failed"), "it was found before it was looked for");
+    let log = corner.log("unseen").await?;
+    assert!(log.contains("calls create=1 update=0 delete=0 workloads=1"), "{log}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_delete_overtakes_a_create_that_hangs() -> Result<()> {
     let corner = Corner::new("fault-overtake").await?;
     corner.create(corner.pod("hung", json!({"create-fault": "hang"}))).await?;
@@ -47,6 +71,42 @@ async fn a_delete_that_fails_is_tried_until_it_works() -> Result<()> {
     for name in ["soon", "trap", "lost"] {
         corner.gone(name).await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pod_that_ends_while_its_removal_hangs_leaves_the_api_at_once() -> Result<()> {
+    let corner = Corner::new("fault-hanging-delete").await?;
+    let mut pod = corner.pod("ends", json!({"run-for": "4s", "delete-fault": "hang"}));
+    pod["spec"]["restartPolicy"] = json!("Never");
+    corner.create(pod).await?;
+    corner.running("ends").await?;
+    corner.delete("ends", Some(300)).await?;
+    // The call hangs until its deadline of 30 s, and the next one does again.
+    corner.gone_within(Duration::from_secs(20), "ends").await
+}
+
+#[tokio::test]
+async fn what_fails_again_and_again_is_one_event_that_counts_and_a_condition_that_says_why() -> Result<()> {
+    let corner = Corner::new("fault-again").await?;
+    let mut pod = corner.pod("again", json!({"create-fault": "unavailable for=100ms"}));
+    pod["spec"]["restartPolicy"] = json!("Never");
+    corner.create(pod).await?;
+    let events: kube::Api<k8s_openapi::api::core::v1::Event> =
+        kube::Api::namespaced(corner.client.clone(), &corner.namespace);
+    let params = kube::api::ListParams::default().fields("involvedObject.name=again,reason=FailedToCreatePod");
+    eventually("one event counts the tries", || async {
+        let found = events.list(&params).await?.items;
+        anyhow::ensure!(found.len() <= 1, "{} events", found.len());
+        let count = found.first().and_then(|event| event.series.as_ref()?.count);
+        Ok(count.is_some_and(|count| count >= 8).then_some(()))
+    })
+    .await?;
+    let pod = corner.pods().get("again").await?;
+    assert_eq!(phase(&pod), "Pending");
+    let conditions = pod.status.and_then(|status| status.conditions).unwrap_or_default();
+    let condition = conditions.iter().find(|condition| condition.type_ == "PodReadyToStartContainers");
+    assert_eq!(condition.and_then(|condition| condition.reason.as_deref()), Some("MockUnavailable"));
     Ok(())
 }
 

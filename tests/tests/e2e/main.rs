@@ -2,13 +2,20 @@
 //! tests share one control plane; a test that breaks it starts its own.
 
 #![allow(missing_docs, reason = "tests are named after what they show")]
+#![allow(clippy::indexing_slicing, reason = "clippy does not take the helpers of tests for tests")]
 
+mod auth;
 mod bad_input;
+mod cli;
+mod endpoints;
 mod environment;
 mod faults;
 mod logs;
 mod node;
+mod once;
 mod outage;
 mod pods;
 mod restart;
+mod scenarios;
+mod swap;
 mod workloads;

@@ -43,7 +43,7 @@ struct Progress {
 
 #[tokio::test]
 async fn pods_that_come_and_go_converge_though_the_api_server_is_killed() -> Result<()> {
-    let control_plane = Arc::new(own_control_plane("outage")?);
+    let control_plane = Arc::new(own_control_plane("outage", &[])?);
     let mut corner = Corner::on(&control_plane, "outage", |config| config).await?;
     let progress = Progress::default();
     let chains = try_join_all((0..CHAINS).map(|number| chain(&corner, number, &progress)));

@@ -115,6 +115,88 @@ async fn a_host_killed_with_fifty_pods_converges_with_one_workload_each() -> Res
     Ok(())
 }
 
+#[tokio::test]
+async fn nothing_is_made_or_removed_before_the_provider_has_listed() -> Result<()> {
+    let mut corner = Corner::new("restart-list").await?;
+    let mut uids = Vec::new();
+    for name in ["stays", "goes"] {
+        uids.push(corner.create(corner.pod(name, json!({}))).await?.uid().context("no UID")?);
+        corner.running(name).await?;
+    }
+    corner.host.kill()?;
+    corner.delete("goes", Some(0)).await?;
+    corner.gone("goes").await?;
+    let mut config = corner.host.config().clone();
+    let healthy = config.provider_config.clone().unwrap_or_default();
+    config.provider_config =
+        Some(format!("{healthy}[faults]\nchanges = \"unavailable\"\nget-pods = \"unavailable\"\n"));
+    let corner = Corner { host: config.start()?, ..corner };
+    uids.push(corner.create(corner.pod("new", json!({}))).await?.uid().context("no UID")?);
+    eventually("the host says that it waits", || async {
+        Ok(corner.host.log()?.contains("none is made before it has").then_some(()))
+    })
+    .await?;
+    assert_eq!(corner.pods().get("new").await?.status.and_then(|status| status.start_time), None);
+    assert!(!corner.host.log()?.contains("workload removed"));
+    corner.host.config().write_provider_config(&healthy)?;
+    corner.running("new").await?;
+    let [stays, goes, new] = [0, 1, 2].map(|index: usize| uids.get(index).cloned().unwrap_or_default());
+    eventually("what has no pod is removed", || async {
+        Ok(corner.host.log()?.contains(&format!("workload removed uid={goes}")).then_some(()))
+    })
+    .await?;
+    for uid in [stays, goes, new] {
+        assert_eq!(corner.host.log()?.matches(&format!("workload made uid={uid} ")).count(), 1, "{uid}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_create_under_way_at_a_kill_is_remembered_and_looked_for_though_its_pod_is_gone() -> Result<()> {
+    let mut corner = Corner::new("restart-create").await?;
+    let mut uids = Vec::new();
+    for name in ["stays", "goes"] {
+        // The call does not listen to anybody: what ends it is the kill.
+        let pod = corner.pod(name, json!({"create-fault": "late deaf for=15s"}));
+        uids.push(corner.create(pod).await?.uid().context("no UID")?);
+    }
+    // What the host has written down, before any answer.
+    let file = corner.host.config().state_dir.join("creates");
+    eventually("both creates are on disk", || async {
+        let text = std::fs::read_to_string(&file)?;
+        Ok(uids.iter().all(|uid| text.contains(uid)).then_some(()))
+    })
+    .await?;
+    corner.host.kill()?;
+    corner.delete("goes", Some(0)).await?;
+    corner.gone("goes").await?;
+    let before = corner.host.log()?.len();
+    let corner = corner.restarted()?;
+    corner.running("stays").await?;
+    let log = eventually("its log can be read", || async { Ok(Some(corner.log("stays").await?)) }).await?;
+    assert!(log.contains("workloads=1"), "{log}");
+    let said = |text: &str, uid: &str| -> Result<bool> {
+        let log = corner.host.log()?;
+        Ok(log.get(before..).unwrap_or_default().lines().any(|line| line.contains(text) && line.contains(uid)))
+    };
+    for uid in &uids {
+        assert!(said("a create of unknown outcome is remembered", uid)?, "{uid}");
+    }
+    let goes = uids.last().context("no pod that goes")?;
+    eventually("the create whose pod is gone is at its end", || async {
+        Ok(said("nothing is left of the pod", goes)?.then_some(()))
+    })
+    .await?;
+    assert!(said("a workload whose pod does not exist", goes)?);
+    eventually("nothing is remembered any more", || async {
+        let text = std::fs::read_to_string(&file)?;
+        let over = |uid: &String| text.rfind(&format!("{{\"end\":\"{uid}\"}}"));
+        let open = |uid: &String| text.rfind(&format!("\"uid\":\"{uid}\""));
+        Ok(uids.iter().all(|uid| over(uid) > open(uid)).then_some(()))
+    })
+    .await
+}
+
 async fn pods(corner: &Corner<'_>) -> Result<Vec<Pod>> {
     Ok(corner.pods().list(&ListParams::default()).await?.items)
 }

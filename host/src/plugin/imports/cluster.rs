@@ -29,7 +29,8 @@ impl Host for State {
 
     fn event(&mut self, id: PodRef, warning: bool, reason: String, message: String) -> wasmtime::Result<()> {
         // No error can be answered here, so that the event is at least in the log.
-        tracing::info!(target: "plugin", plugin = %self.services.name(), pod = %id.uid, warning, reason, "{message}");
+        let pod = format_args!("{}/{}", id.namespace, id.name);
+        tracing::info!(target: "plugin", plugin = %self.services.name(), %pod, uid = %id.uid, warning, reason, "{message}");
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use wasmtime_wasi::p2::{DynPollable, Pollable};
 
 use super::pollable;
 use super::wit::log_sink::{Entry, Host, HostSink};
+use crate::plugin::logs::Shared;
 use crate::plugin::state::State;
 use crate::provider::{Call, LogEntry, LogSink};
 
@@ -16,7 +17,27 @@ const OVERHEAD: usize = size_of::<LogEntry>();
 
 /// One reader.
 #[allow(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct Sink(pub(in crate::plugin) LogSink);
+pub struct Sink {
+    to: LogSink,
+    progress: Shared,
+}
+
+impl Sink {
+    /// A session's end of a reader who may have had some of the log from earlier ones.
+    pub(in crate::plugin) fn new(to: LogSink, progress: &Shared) -> Self {
+        Self { to, progress: progress.clone() }
+    }
+
+    /// Hands on what is taken all or not at all.
+    async fn send(&self, call: &mut Call, chunk: Vec<LogEntry>) -> bool {
+        let reached = self.progress.lock().with(&chunk);
+        let sent = send(&self.to, call, chunk).await;
+        if sent {
+            self.progress.lock().advance(reached);
+        }
+        sent
+    }
+}
 
 struct Room(LogSink);
 
@@ -32,33 +53,36 @@ impl Host for State {}
 
 impl HostSink for State {
     fn room(&mut self, sink: Resource<Sink>) -> wasmtime::Result<u32> {
-        let sink = &self.table.get(&sink)?.0;
+        let sink = &self.table.get(&sink)?.to;
         // A closed one has room as well: the guest has to write to learn that nobody reads.
         let free = if sink.is_closed() { 1 } else { sink.capacity() };
         Ok(u32::try_from(free.saturating_mul(CHUNK)).unwrap_or(u32::MAX))
     }
 
     fn subscribe(&mut self, sink: Resource<Sink>) -> wasmtime::Result<Resource<DynPollable>> {
-        let room = Room(self.table.get(&sink)?.0.clone());
+        let room = Room(self.table.get(&sink)?.to.clone());
         pollable(&mut self.table, room)
     }
 
     async fn write(&mut self, sink: Resource<Sink>, entries: Vec<Entry>) -> wasmtime::Result<bool> {
-        let sink = self.table.get(&sink)?.0.clone();
+        let sink = self.table.get(&sink)?;
         let mut call = self.call.clone();
         let mut chunk = Vec::new();
         let mut bytes = 0_usize;
         for entry in entries.into_iter().map(LogEntry::from).flat_map(pieces) {
+            if !sink.progress.lock().is_new(&entry) {
+                continue;
+            }
             bytes = bytes.saturating_add(entry.bytes.len()).saturating_add(OVERHEAD);
             chunk.push(entry);
             if bytes >= CHUNK {
                 bytes = 0;
-                if !send(&sink, &mut call, std::mem::take(&mut chunk)).await {
+                if !sink.send(&mut call, std::mem::take(&mut chunk)).await {
                     return Ok(false);
                 }
             }
         }
-        let open = if chunk.is_empty() { !sink.is_closed() } else { send(&sink, &mut call, chunk).await };
+        let open = if chunk.is_empty() { !sink.to.is_closed() } else { sink.send(&mut call, chunk).await };
         // A reader that keeps up must not keep a guest writing that was asked to end.
         Ok(open && call.reason().is_none())
     }

@@ -109,6 +109,38 @@ impl Disk {
         Ok(())
     }
 
+    /// Writes all of it into a new file, which is there whole or not at all.
+    pub(super) fn export(&self, to: &Path) -> Result<(), redb::Error> {
+        let new = to.with_extension("new");
+        match std::fs::remove_file(&new) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e.into()),
+            // Of a process that was killed, or none.
+            _ => prepare(&new)?,
+        }
+        let copy = Database::builder().set_cache_size(CACHE).create(&new)?;
+        let (from, into) = (self.database.begin_read()?, copy.begin_write()?);
+        {
+            let mut entries = into.open_table(ENTRIES)?;
+            for entry in from.open_table(ENTRIES)?.iter()? {
+                let (key, value) = entry?;
+                entries.insert(key.value(), value.value())?;
+            }
+            let mut removals = into.open_table(REMOVALS)?;
+            for removal in from.open_table(REMOVALS)?.iter()? {
+                let (revision, key) = removal?;
+                removals.insert(revision.value(), key.value())?;
+            }
+            let mut meta = into.open_table(META)?;
+            for number in from.open_table(META)?.iter()? {
+                let (name, number) = number?;
+                meta.insert(name.value(), number.value())?;
+            }
+        }
+        into.commit()?;
+        drop(copy);
+        Ok(put_in_place(&new, to)?)
+    }
+
     /// Whether changes up to `newest` can stay in memory.
     pub(super) fn covers(&self, newest: u64) -> bool {
         newest <= self.ceiling
@@ -173,6 +205,12 @@ impl Disk {
         self.forgotten.clear();
         Ok(())
     }
+}
+
+/// Gives a file of this directory another one's name. Survives a power cut.
+pub(super) fn put_in_place(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::rename(from, to)?;
+    to.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
 /// The format of a file; none: it is new.

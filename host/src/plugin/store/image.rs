@@ -212,6 +212,11 @@ impl Image {
         Ok(News { revision: self.newest, changed })
     }
 
+    /// Revisions up to here were given out.
+    pub(super) fn raise_newest(&mut self, newest: u64) {
+        self.newest = self.newest.max(newest);
+    }
+
     /// The removals that are kept came from a file that holds others too, or entries were lost: every older revision is outworn.
     pub(super) fn raise_floor(&mut self) {
         self.floor = self.newest;

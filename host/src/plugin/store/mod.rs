@@ -29,7 +29,7 @@ use tokio::sync::{oneshot, watch};
 
 use image::Image;
 pub use lock::{Lock, Wait};
-use writer::Order;
+use writer::{Order, Task};
 
 /// What a key holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     /// None once it is closed. Dropping the sender ends the writer.
-    orders: Mutex<Option<mpsc::Sender<Order>>>,
+    orders: Mutex<Option<mpsc::Sender<Task>>>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
     locks: lock::Queues,
     bounds: Bounds,
@@ -185,12 +185,27 @@ impl Store {
     }
 
     async fn order(&self, key: &str, expect: Expect, put: Option<(Bytes, Option<Instant>)>) -> Result<u64, Failure> {
+        self.ask(|reply| Task::Write(Order { key: key.into(), expect, put, reply })).await
+    }
+
+    /// Copies what is on disk, after all earlier writes, into a file of the same directory: whole or not at all. What has a time
+    /// to live is in memory and stays out.
+    pub async fn export(&self, to: &Path) -> Result<(), Failure> {
+        self.ask(|reply| Task::Export(to.to_owned(), reply)).await
+    }
+
+    /// Goes back to such a copy, which becomes the store's own file. Every earlier revision is outworn then, and what had a time
+    /// to live is gone.
+    pub async fn restore(&self, from: &Path) -> Result<(), Failure> {
+        self.ask(|reply| Task::Restore(from.to_owned(), reply)).await
+    }
+
+    async fn ask<R>(&self, task: impl FnOnce(oneshot::Sender<Result<R, Failure>>) -> Task) -> Result<R, Failure> {
         let closed = || Failure::Unavailable("the store is closed".into());
         let (reply, answer) = oneshot::channel();
-        let order = Order { key: key.into(), expect, put, reply };
         {
             let orders = self.0.orders.lock().unwrap_or_else(PoisonError::into_inner);
-            orders.as_ref().ok_or_else(closed)?.send(order).map_err(|_| closed())?;
+            orders.as_ref().ok_or_else(closed)?.send(task(reply)).map_err(|_| closed())?;
         }
         answer.await.map_err(|_| closed())?
     }

@@ -289,6 +289,35 @@ async fn all_is_there_after_a_reopening_and_numbers_go_on() {
 }
 
 #[tokio::test]
+async fn a_copy_brings_back_what_was_there_and_no_revision_comes_twice() {
+    let (_directory, path) = place();
+    let store = Store::open(&path, Bounds::default()).unwrap();
+    let copy = path.with_extension("before-swap.redb");
+    put(&store, "a", "old").await;
+    put(&store, "gone", "x").await;
+    store.remove("gone", Expect::Anything).await.unwrap();
+    for _ in 0..2 {
+        store.export(&copy).await.expect("also over an older one");
+    }
+    let later = put(&store, "a", "new").await;
+    put(&store, "b", "new").await;
+    let newest = store.revision();
+    let mut watch = store.watch("", newest);
+    store.restore(&copy).await.unwrap();
+    assert_eq!((text(&store, "a").as_deref(), text(&store, "b")), (Some("old"), None));
+    assert!(!copy.exists(), "it is the store's own file now");
+    watch.ready().await;
+    assert_eq!(store.since("", newest), Err(Failure::Outworn));
+    assert!(put(&store, "a", "again").await > later.max(newest));
+    assert!(store.restore(&copy).await.is_err(), "there is none any more");
+    assert_eq!(text(&store, "a").as_deref(), Some("again"));
+    put(&store, "c", "and goes on").await;
+    drop(store);
+    let store = Store::open(&path, Bounds::default()).unwrap();
+    assert_eq!(text(&store, "a").as_deref(), Some("again"));
+}
+
+#[tokio::test]
 async fn a_closed_store_refuses_writes_and_frees_its_file() {
     let (_directory, path) = place();
     let store = Store::open(&path, Bounds::default()).unwrap();
@@ -349,13 +378,20 @@ async fn a_lock_ends_with_its_time() {
     assert!(!first.held(), "a wait for what will never come ends, and says no");
 }
 
-/// Not a test by itself: the child of the next one. It writes until it is killed, and says what was acknowledged.
+/// Not a test by itself: the child of the next one. It writes until it is killed, says what was acknowledged, and copies its
+/// store meanwhile, as a swap does.
 #[test]
 fn writes_until_it_is_killed() {
     let Ok(path) = std::env::var("VK_TEST_STORE_KILL") else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let store = Store::open(path.as_ref(), Bounds::default()).unwrap();
+        let (copied, copy) = (store.clone(), PathBuf::from(&path).with_extension("before-swap.redb"));
+        tokio::spawn(async move {
+            loop {
+                copied.export(&copy).await.unwrap();
+            }
+        });
         let writers = (0..16).map(|writer| {
             let store = store.clone();
             tokio::spawn(async move {
@@ -407,6 +443,10 @@ fn what_was_acknowledged_survives_kill_9() {
             assert!(revision > newest, "a revision was given out twice");
         }
         newest = store.revision();
+        let copy = path.with_extension("before-swap.redb");
+        if copy.exists() {
+            Store::open(&copy, Bounds::default()).expect("a copy is whole or not there");
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The one thread that changes the store.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
@@ -11,13 +11,24 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::disk::Disk;
+use super::disk::{self, Disk};
 use super::image::{Change, Image, Kept, size};
 use super::{Bounds, Entry, Expect, Failure, Shared};
 
 /// Writes in one commit at most, and about how many bytes: bounds the memory of a commit and the wait of its first write.
 const BATCH: usize = 4096;
 const BATCH_BYTES: usize = 16 << 20;
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+pub(super) enum Task {
+    /// One write.
+    Write(Order),
+    /// Copies what is on disk.
+    Export(PathBuf, oneshot::Sender<Result<(), Failure>>),
+    /// Puts such a copy in the file's place.
+    Restore(PathBuf, oneshot::Sender<Result<(), Failure>>),
+}
 
 /// To whoever waits for a write.
 type Reply = oneshot::Sender<Result<u64, Failure>>;
@@ -50,7 +61,7 @@ struct Batch {
 pub(super) fn spawn(
     disk: Disk,
     shared: Arc<Shared>,
-    inbox: Receiver<Order>,
+    inbox: Receiver<Task>,
     bounds: Bounds,
 ) -> std::io::Result<JoinHandle<()>> {
     let path = disk.path().to_owned();
@@ -68,14 +79,20 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, inbox: &Receiver<Order>) {
-        while let Some(orders) = self.gather(inbox) {
+    fn run(mut self, inbox: &Receiver<Task>) {
+        while let Some((orders, then)) = self.gather(inbox) {
             self.write(orders);
+            // A caller that was dropped does not want to know.
+            match then {
+                Some(Task::Export(to, reply)) => drop(reply.send(self.export(&to).map_err(Failure::Unavailable))),
+                Some(Task::Restore(from, reply)) => drop(reply.send(self.restore(&from).map_err(Failure::Unavailable))),
+                Some(Task::Write(_)) | None => {}
+            }
         }
     }
 
-    /// Waits for writes or for an expiry; none: nobody can write any more.
-    fn gather(&self, inbox: &Receiver<Order>) -> Option<Vec<Order>> {
+    /// Waits for writes or for an expiry; what is no write comes after those before it. none: nobody can write any more.
+    fn gather(&self, inbox: &Receiver<Task>) -> Option<(Vec<Order>, Option<Task>)> {
         // While the file cannot be written nothing expires for good, and waiting for it would never wait.
         let expiry = self.disk.as_ref().and_then(|_| self.shared.read().next_expiry());
         let first = match expiry {
@@ -87,13 +104,27 @@ impl Writer {
             },
         };
         let mut bytes = 0;
-        let mut orders = Vec::from_iter(first);
-        while orders.len() < BATCH && bytes < BATCH_BYTES {
-            let Ok(order) = inbox.try_recv() else { break };
+        let mut orders = Vec::new();
+        let mut next = first;
+        while let Some(task) = next {
+            let Task::Write(order) = task else { return Some((orders, Some(task))) };
             bytes += order.put.as_ref().map_or(0, |(value, _)| value.len());
             orders.push(order);
+            next = if orders.len() < BATCH && bytes < BATCH_BYTES { inbox.try_recv().ok() } else { None };
         }
-        Some(orders)
+        Some((orders, None))
+    }
+
+    fn export(&mut self, to: &Path) -> Result<(), String> {
+        self.reopen()?;
+        self.disk.as_ref().map_or(Ok(()), |disk| disk.export(to).map_err(|e| e.to_string()))
+    }
+
+    /// Whenever it is killed meanwhile, the file is the one or the other.
+    fn restore(&mut self, from: &Path) -> Result<(), String> {
+        self.disk = None;
+        disk::put_in_place(from, &self.path).map_err(|e| e.to_string())?;
+        self.reopen()
     }
 
     fn write(&mut self, orders: Vec<Order>) {
@@ -130,6 +161,8 @@ impl Writer {
             return Ok(());
         }
         let (disk, mut image) = Disk::open(&self.path, self.bounds.removals).map_err(|e| e.to_string())?;
+        // No revision comes twice, not even where the file is one from before.
+        image.raise_newest(self.shared.read().newest());
         image.raise_floor();
         let newest = image.newest();
         *self.shared.image.write().unwrap_or_else(PoisonError::into_inner) = image;

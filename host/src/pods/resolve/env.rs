@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar as EnvSpec, EnvVarSource};
 
 use super::expand::expand;
-use super::{Lookup, Notice, Place, Problem, Sources, field};
+use super::{Data, Lookup, Notice, Place, Problem, Sources, field};
 use crate::pods::object::PodObject;
 use crate::provider::EnvVar;
 
@@ -146,7 +146,7 @@ fn value(
 }
 
 /// The two kinds of object that hold values.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     ConfigMap,
     Secret,
@@ -158,6 +158,7 @@ impl Kind {
             Self::ConfigMap => sources.config_maps.get(name),
             Self::Secret => sources.secrets.get(name),
         }
+        .map(AsRef::as_ref)
     }
 
     fn name(self) -> &'static str {
@@ -194,6 +195,9 @@ enum What {
     Read,
 }
 
+/// The event's reason where a value cannot be that of a variable.
+const NOT_TEXT: &str = "InvalidEnvironmentVariableValues";
+
 /// One key of one object.
 struct Key<'a> {
     kind: Kind,
@@ -206,8 +210,18 @@ impl Key<'_> {
     fn value(&self, sources: &Sources, notices: &mut Vec<Notice>) -> Result<Value, Problem> {
         let optional = self.optional.unwrap_or(false);
         let Some(data) = object(self.kind, self.name, optional, sources, notices)? else { return Ok(Value::Skip) };
-        match data.get(self.key) {
+        match data.texts.get(self.key) {
             Some(value) => Ok(Value::Text(value.clone(), self.kind == Kind::Secret)),
+            // Whoever made it can mend it, and the pod waits for that, even where an absent key would do.
+            None if data.binary.contains(self.key) => {
+                let message = format!(
+                    "key {:?} of {} {:?} is no UTF-8 text, which variables must be; mount it as a file instead",
+                    self.key,
+                    self.kind.name(),
+                    self.name
+                );
+                Err(Problem::Missing { reason: NOT_TEXT, message })
+            }
             None => {
                 let message = format!("{} {:?} has no key {:?}", self.kind.name(), self.name, self.key);
                 missing(self.kind.reason(optional, What::Key), message, optional, notices).map(|()| Value::Skip)
@@ -230,7 +244,7 @@ fn add_all(
     let Some(data) = object(kind, name, optional.unwrap_or(false), context.sources, notices)? else { return Ok(()) };
     let prefix = from.prefix.as_deref().unwrap_or_default();
     let mut invalid = Vec::new();
-    for (key, value) in data {
+    for (key, value) in &data.texts {
         let variable = format!("{prefix}{key}");
         if is_variable_name(&variable) {
             variables.set(&variable, value.clone(), kind == Kind::Secret);
@@ -245,6 +259,12 @@ fn add_all(
             kind.name()
         );
         notices.push(Notice { reason: "InvalidEnvironmentVariableNames", message });
+    }
+    if !data.binary.is_empty() {
+        let keys: Vec<&str> = data.binary.iter().map(String::as_str).collect();
+        let keys = keys.join(", ");
+        let message = format!("keys {keys} of {} {name:?} were skipped: they are no UTF-8 text", kind.name());
+        notices.push(Notice { reason: NOT_TEXT, message });
     }
     Ok(())
 }
@@ -261,7 +281,7 @@ fn object<'a>(
     optional: bool,
     sources: &'a Sources,
     notices: &mut Vec<Notice>,
-) -> Result<Option<&'a BTreeMap<String, String>>, Problem> {
+) -> Result<Option<&'a Data>, Problem> {
     match kind.lookup(sources, name) {
         Some(Lookup::Found(data)) => Ok(Some(data)),
         // Not read is not absent: even an optional object is waited for then.
@@ -291,15 +311,20 @@ mod tests {
     use serde_json::json;
 
     fn sources() -> Sources {
-        let data =
-            |pairs: &[(&str, &str)]| Lookup::Found(pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect());
+        let data = |pairs: &[(&str, &str)], binary: &[&str]| {
+            let texts = pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+            Lookup::Found(Data { texts, binary: binary.iter().map(ToString::to_string).collect() }).into()
+        };
         Sources {
             config_maps: HashMap::from([
-                ("cm".into(), data(&[("A", "from-cm"), ("B", "b")])),
-                ("gone".into(), Lookup::Absent),
-                ("broken".into(), Lookup::Failed("timeout".into())),
+                ("cm".into(), data(&[("A", "from-cm"), ("B", "b")], &[])),
+                ("gone".into(), Lookup::Absent.into()),
+                ("broken".into(), Lookup::Failed("timeout".into()).into()),
             ]),
-            secrets: HashMap::from([("s".into(), data(&[("TOKEN", "hush"), ("A", "from-secret")]))]),
+            secrets: HashMap::from([
+                ("s".into(), data(&[("TOKEN", "hush"), ("A", "from-secret")], &[])),
+                ("keys".into(), data(&[("TOKEN", "hush")], &["DER"])),
+            ]),
         }
     }
 
@@ -378,6 +403,22 @@ mod tests {
             matches!(result, Err(Problem::Missing { reason: "FailedToReadOptionalConfigMap", .. })),
             "not read is not absent"
         );
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_never_changed_silently() {
+        for optional in [false, true] {
+            let reference = json!({"name": "keys", "key": "DER", "optional": optional});
+            let (result, _) =
+                resolve(json!({"name": "c", "env": [{"name": "X", "valueFrom": {"secretKeyRef": reference}}]}));
+            let problem = result.err().unwrap();
+            assert!(matches!(problem, Problem::Missing { reason: NOT_TEXT, .. }), "{problem:?}");
+            assert!(problem.to_string().contains("key \"DER\" of Secret \"keys\""), "{problem}");
+        }
+        let (result, notices) = resolve(json!({"name": "c", "envFrom": [{"secretRef": {"name": "keys"}}]}));
+        let names: Vec<String> = pairs(&result.ok().unwrap()).into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(names, ["TOKEN", "DB_SERVICE_HOST"]);
+        assert!(matches!(&notices[..], [notice] if notice.reason == NOT_TEXT && notice.message.contains("DER")));
     }
 
     #[test]

@@ -57,10 +57,44 @@ fn subscript(path: &str) -> Option<(&str, &str)> {
     Some((name, rest.strip_suffix("']")?))
 }
 
-/// A map as the downward API prints it: `key="value"` a line, sorted.
+/// A map as the downward API prints it: `key="value"` a line, sorted. (fieldpath.FormatMap)
 fn map(map: Option<&BTreeMap<String, String>>) -> String {
-    let lines: Vec<String> = map.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
+    let lines: Vec<String> = map.into_iter().flatten().map(|(key, value)| format!("{key}={}", quoted(value))).collect();
     lines.join("\n")
+}
+
+/// A text as Go's `%q` writes it (strconv.Quote), which is not how Rust does.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\x07' => out.push_str("\\a"),
+            '\x08' => out.push_str("\\b"),
+            '\x0c' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\x0b' => out.push_str("\\v"),
+            _ if is_printable(c) => out.push(c),
+            '\0'..='\x1f' | '\x7f' => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            '\u{80}'..='\u{ffff}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => out.push_str(&format!("\\U{:08x}", u32::from(c))),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Letters, marks, numbers, punctuation, symbols and the ASCII space, as with Go's `unicode.IsPrint`.
+fn is_printable(c: char) -> bool {
+    match c {
+        ' '..='~' => true,
+        '\0'..='\x7f' => false,
+        // The standard library knows it, and tells it where it escapes. A mark is escaped at the beginning only.
+        _ => format!("a{c}").escape_debug().count() == 2,
+    }
 }
 
 /// What a `resourceFieldRef` is worth: a request or limit over its divisor, rounded up. A limit that is not set is the
@@ -129,6 +163,22 @@ mod tests {
         }
         assert_eq!(field(&pod, &node(), "status.podIP"), Ok(Value::Late));
         assert!(field(&pod, &node(), "status.phase").is_err());
+    }
+
+    #[test]
+    fn texts_are_quoted_as_go_does() {
+        // What `fmt.Printf("%q")` prints.
+        let table = [
+            ("plain 'text'", r#""plain 'text'""#),
+            ("a\"b\\c", r#""a\"b\\c""#),
+            ("\x07\x08\x0c\n\r\t\x0b", r#""\a\b\f\n\r\t\v""#),
+            ("\0\x1b\x7f", r#""\x00\x1b\x7f""#),
+            ("gr\u{fc}n \u{65e5}\u{672c} \u{1f600} e\u{301}", "\"gr\u{fc}n \u{65e5}\u{672c} \u{1f600} e\u{301}\""),
+            ("\u{80}\u{a0}\u{200b}\u{feff}\u{e0001}", r#""\u0080\u00a0\u200b\ufeff\U000e0001""#),
+        ];
+        for (text, expected) in table {
+            assert_eq!(quoted(text), expected, "{text:?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod expand;
 mod field;
 mod network;
 pub(crate) mod quantity;
+mod reads;
 mod services;
 
 use std::borrow::Cow;
@@ -17,15 +18,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::{ConfigMap, Container, Secret, Service};
-use kube::runtime::reflector::Store;
-use kube::runtime::{WatchStreamExt as _, reflector, watcher};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Secret};
 use kube::{Api, Client};
 
+use self::env::Kind;
+use self::reads::Reads;
+use self::services::Services;
 use super::object::PodObject;
 use crate::apiserver::timed;
-use crate::provider::{DesiredPod, ResolvedContainer};
+use crate::provider::{DesiredPod, Provider, ResolvedContainer};
 
 /// What resolution needs to know of the node.
 #[derive(Clone, Debug, Default)]
@@ -78,16 +79,24 @@ pub enum Problem {
 
 /// What became of one object. No `Debug`: it may hold secrets.
 enum Lookup {
-    Found(BTreeMap<String, String>),
+    Found(Data),
     Absent,
     Failed(String),
+}
+
+/// What an object holds.
+#[derive(Default)]
+struct Data {
+    texts: BTreeMap<String, String>,
+    /// Keys whose values are no UTF-8, which an environment cannot hold.
+    binary: BTreeSet<String>,
 }
 
 /// The objects that a pod's environment names.
 #[derive(Default)]
 struct Sources {
-    config_maps: HashMap<String, Lookup>,
-    secrets: HashMap<String, Lookup>,
+    config_maps: HashMap<String, Arc<Lookup>>,
+    secrets: HashMap<String, Arc<Lookup>>,
 }
 
 /// One request for a ConfigMap or Secret.
@@ -96,23 +105,18 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Resolves pods of this node.
 pub struct Resolver {
     client: Client,
-    services: Store<Service>,
+    /// By kind, namespace and name.
+    reads: Reads<(Kind, String, String), Lookup>,
+    services: Services,
     node: Arc<ArcSwap<Node>>,
-    resolves_late: bool,
+    provider: Arc<dyn Provider>,
 }
 
 impl Resolver {
     /// A resolver, and the task that keeps its services up to date for as long as the process lives.
-    pub fn start(client: Client, node: Arc<ArcSwap<Node>>, resolves_late: bool) -> Self {
-        let (services, writer) = reflector::store();
-        let watch = watcher(Api::all(client.clone()), watcher::Config::default()).default_backoff();
-        tokio::spawn(reflector::reflector(writer, watch).for_each(|event| {
-            if let Err(error) = event {
-                tracing::debug!(%error, "watch of services interrupted");
-            }
-            futures::future::ready(())
-        }));
-        Self { client, services, node, resolves_late }
+    pub fn start(client: Client, node: Arc<ArcSwap<Node>>, provider: Arc<dyn Provider>) -> Self {
+        let services = Services::start(client.clone());
+        Self { client, reads: Reads::default(), services, node, provider }
     }
 
     /// The pod as a provider can run it, and what is worth an event.
@@ -120,7 +124,7 @@ impl Resolver {
         let mut notices = Vec::new();
         let sources = self.read(pod).await;
         // Variables of services are a snapshot: without the first list they would silently be none.
-        if !matches!(tokio::time::timeout(READ_TIMEOUT, self.services.wait_until_ready()).await, Ok(Ok(()))) {
+        if !self.services.ready_within(READ_TIMEOUT).await {
             let message = "the services of the cluster could not be listed yet; the host's identity must be allowed to"
                 .to_string();
             return (Err(Problem::Missing { reason: "FailedToReadServices", message }), notices);
@@ -143,16 +147,14 @@ impl Resolver {
     fn assemble(&self, pod: &PodObject, sources: &Sources, notices: &mut Vec<Notice>) -> Result<DesiredPod, Problem> {
         let id = pod.id();
         let node = self.node.load();
-        let services = self.services.state();
-        let links = pod.spec.enable_service_links.unwrap_or(true);
-        let services = services::variables(services.iter().map(AsRef::as_ref), &id.namespace, links);
+        let services = self.services.variables(&id.namespace, pod.spec.enable_service_links.unwrap_or(true));
         let containers = containers(pod);
         let context = env::Context { pod, containers: &containers, node: &node, sources, services: &services };
         let mut resolved = Vec::with_capacity(containers.len());
         for Place { path, container } in &containers {
             let env::Environment { env, late, command, args, secret_args } =
                 env::environment(&context, container, path, notices)?;
-            if late && !self.resolves_late {
+            if late && !self.provider.capabilities().resolves_late {
                 let message = "status.podIP and status.podIPs are not known before the pod runs, and this provider does not fill them in";
                 return Err(Problem::Refused { field: format!("{path}.env"), message: message.into() });
             }
@@ -169,16 +171,20 @@ impl Resolver {
         if config_maps.is_empty() && secrets.is_empty() {
             return Sources::default();
         }
-        let namespace = pod.id().namespace;
-        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &namespace);
-        let secret: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
+        let namespace = &pod.id().namespace;
+        let maps: &Api<ConfigMap> = &Api::namespaced(self.client.clone(), namespace);
+        let secret: &Api<Secret> = &Api::namespaced(self.client.clone(), namespace);
         let config_maps = config_maps.into_iter().map(|name| async {
-            let read = timed(READ_TIMEOUT, maps.get_opt(&name)).await;
-            (name, lookup(read, |object| object.data.unwrap_or_default()))
+            let key = (Kind::ConfigMap, namespace.clone(), name.clone());
+            let read = || async { lookup(timed(READ_TIMEOUT, maps.get_opt(&name)).await, texts_of_config_map) };
+            let found = self.reads.get(key, read).await;
+            (name, found)
         });
         let secrets = secrets.into_iter().map(|name| async {
-            let read = timed(READ_TIMEOUT, secret.get_opt(&name)).await;
-            (name, lookup(read, text))
+            let key = (Kind::Secret, namespace.clone(), name.clone());
+            let read = || async { lookup(timed(READ_TIMEOUT, secret.get_opt(&name)).await, texts_of_secret) };
+            let found = self.reads.get(key, read).await;
+            (name, found)
         });
         let (config_maps, secrets) =
             futures::future::join(futures::future::join_all(config_maps), futures::future::join_all(secrets)).await;
@@ -186,7 +192,7 @@ impl Resolver {
     }
 }
 
-fn lookup<T>(read: kube::Result<Option<T>>, data: impl Fn(T) -> BTreeMap<String, String>) -> Lookup {
+fn lookup<T>(read: kube::Result<Option<T>>, data: impl Fn(T) -> Data) -> Lookup {
     match read {
         Ok(Some(object)) => Lookup::Found(data(object)),
         Ok(None) => Lookup::Absent,
@@ -194,10 +200,24 @@ fn lookup<T>(read: kube::Result<Option<T>>, data: impl Fn(T) -> BTreeMap<String,
     }
 }
 
-/// A secret's values as a process gets them in its environment.
-fn text(secret: Secret) -> BTreeMap<String, String> {
-    let data = secret.data.unwrap_or_default();
-    data.into_iter().map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned())).collect()
+/// What of a ConfigMap can be in an environment: not its `binaryData`, as with the kubelet.
+fn texts_of_config_map(map: ConfigMap) -> Data {
+    Data { texts: map.data.unwrap_or_default(), binary: BTreeSet::new() }
+}
+
+fn texts_of_secret(secret: Secret) -> Data {
+    let mut data = Data::default();
+    for (key, value) in secret.data.unwrap_or_default() {
+        match String::from_utf8(value.0) {
+            Ok(text) => {
+                data.texts.insert(key, text);
+            }
+            Err(_) => {
+                data.binary.insert(key);
+            }
+        }
+    }
+    data
 }
 
 /// A container and its place in the pod, such as `spec.containers[0]`.

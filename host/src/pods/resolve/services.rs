@@ -3,19 +3,81 @@
 //! Same-namespace services where `enableServiceLinks` says so, `kubernetes` of `default` always, headless and
 //! external ones never. (kubernetes/pkg/kubelet/envvars)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Service, ServicePort};
+use kube::runtime::reflector::Store;
+use kube::runtime::{WatchStreamExt as _, reflector, watcher};
+use kube::{Api, Client};
 
 /// The namespace and name of the service that every container is told of.
 const MASTER: (&str, &str) = ("default", "kubernetes");
 
-/// The variables of a container in `namespace`, by name.
-pub fn variables<'a>(
-    services: impl IntoIterator<Item = &'a Service>,
-    namespace: &str,
-    links: bool,
-) -> BTreeMap<String, String> {
+/// The variables of a container, by name.
+type Variables = BTreeMap<String, String>;
+
+/// The services of the cluster, and the variables that follow from them: a thousand pods of one namespace have the same.
+pub(super) struct Services {
+    store: Store<Service>,
+    /// Raised with each change, after the store has it.
+    version: Arc<AtomicU64>,
+    cached: Mutex<Cached>,
+}
+
+/// What follows from one version of the services.
+#[derive(Default)]
+struct Cached {
+    version: u64,
+    /// By namespace; none: without service links.
+    variables: HashMap<Option<String>, Arc<Variables>>,
+}
+
+impl Services {
+    /// Starts the task that keeps them up to date for as long as the process lives.
+    pub(super) fn start(client: Client) -> Self {
+        let (store, writer) = reflector::store();
+        let watch = watcher(Api::all(client), watcher::Config::default()).default_backoff();
+        let version = Arc::new(AtomicU64::new(0));
+        let raised = version.clone();
+        tokio::spawn(reflector::reflector(writer, watch).for_each(move |event| {
+            match event {
+                Ok(_) => {
+                    raised.fetch_add(1, Ordering::Release);
+                }
+                Err(error) => tracing::debug!(%error, "watch of services interrupted"),
+            }
+            futures::future::ready(())
+        }));
+        Self { store, version, cached: Mutex::default() }
+    }
+
+    /// Whether they have been listed, now or within this time.
+    pub(super) async fn ready_within(&self, limit: Duration) -> bool {
+        matches!(tokio::time::timeout(limit, self.store.wait_until_ready()).await, Ok(Ok(())))
+    }
+
+    /// The variables of a container in this namespace.
+    pub(super) fn variables(&self, namespace: &str, links: bool) -> Arc<Variables> {
+        // Read before the services are: what changes meanwhile raises it again.
+        let version = self.version.load(Ordering::Acquire);
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.version != version {
+            *cached = Cached { version, variables: HashMap::new() };
+        }
+        let key = links.then(|| namespace.to_string());
+        let made = || {
+            let services = self.store.state();
+            Arc::new(variables(services.iter().map(AsRef::as_ref), namespace, links))
+        };
+        cached.variables.entry(key).or_insert_with(made).clone()
+    }
+}
+
+fn variables<'a>(services: impl IntoIterator<Item = &'a Service>, namespace: &str, links: bool) -> Variables {
     let mut chosen: BTreeMap<&str, &Service> = BTreeMap::new();
     for service in services.into_iter().filter(|service| cluster_ip(service).is_some()) {
         let name = service.metadata.name.as_deref().unwrap_or_default();

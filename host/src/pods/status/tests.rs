@@ -248,4 +248,5 @@ fn a_waiting_pod_says_why_and_init_containers_come_first() {
     assert_eq!(reason(&status.init_container_statuses), "CreateContainerConfigError");
     assert_eq!(reason(&status.container_statuses), "PodInitializing");
     assert_eq!(condition(&status, "Initialized").message.as_deref(), Some("containers with incomplete status: [i]"));
+    assert_eq!(condition(&status, "PodReadyToStartContainers").message.as_deref(), Some("no ConfigMap"));
 }
