@@ -102,6 +102,15 @@ struct Sources {
 /// One request for a ConfigMap or Secret.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Pauses before a refused read is tried again; most often the first is enough.
+const AUTHORIZER_LAG: [Duration; 5] = [
+    Duration::from_millis(20),
+    Duration::from_millis(40),
+    Duration::from_millis(80),
+    Duration::from_millis(160),
+    Duration::from_millis(320),
+];
+
 /// Resolves pods of this node.
 pub struct Resolver {
     client: Client,
@@ -176,13 +185,13 @@ impl Resolver {
         let secret: &Api<Secret> = &Api::namespaced(self.client.clone(), namespace);
         let config_maps = config_maps.into_iter().map(|name| async {
             let key = (Kind::ConfigMap, namespace.clone(), name.clone());
-            let read = || async { lookup(timed(READ_TIMEOUT, maps.get_opt(&name)).await, texts_of_config_map) };
+            let read = || async { lookup(patient(|| maps.get_opt(&name)).await, texts_of_config_map) };
             let found = self.reads.get(key, read).await;
             (name, found)
         });
         let secrets = secrets.into_iter().map(|name| async {
             let key = (Kind::Secret, namespace.clone(), name.clone());
-            let read = || async { lookup(timed(READ_TIMEOUT, secret.get_opt(&name)).await, texts_of_secret) };
+            let read = || async { lookup(patient(|| secret.get_opt(&name)).await, texts_of_secret) };
             let found = self.reads.get(key, read).await;
             (name, found)
         });
@@ -190,6 +199,18 @@ impl Resolver {
             futures::future::join(futures::future::join_all(config_maps), futures::future::join_all(secrets)).await;
         Sources { config_maps: config_maps.into_iter().collect(), secrets: secrets.into_iter().collect() }
     }
+}
+
+/// A read that is refused is tried again for a moment: the Node authorizer learns from a watch that a pod was bound to this node,
+/// so that what the pod names is forbidden for as long as that lags behind (403).
+async fn patient<T, F: Future<Output = kube::Result<T>>>(read: impl Fn() -> F) -> kube::Result<T> {
+    for pause in AUTHORIZER_LAG {
+        match timed(READ_TIMEOUT, read()).await {
+            Err(kube::Error::Api(status)) if status.code == 403 => tokio::time::sleep(pause).await,
+            other => return other,
+        }
+    }
+    timed(READ_TIMEOUT, read()).await
 }
 
 fn lookup<T>(read: kube::Result<Option<T>>, data: impl Fn(T) -> Data) -> Lookup {
