@@ -2,16 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "clippy does not take the helpers of tests for tests")]
 
+mod common;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::{create, pod};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use vk_host::plugin::{Config, Limits, LoadError, NodeInfo, Plugin};
-use vk_host::provider::{
-    Call, Code, Deletion, DesiredPod, Effect, Error, LogOptions, Network, PodRef, Provider, ResolvedContainer, Why,
-};
+use vk_host::provider::{Call, Code, Deletion, Effect, LogOptions, Provider, Why};
 
 /// Short enough to wait for, where a test waits for it.
 const DEADLINE: Duration = Duration::from_millis(600);
@@ -76,37 +77,6 @@ async fn loaded_with(limits: Limits) -> (Place, Arc<Plugin>) {
     let place = Place::new(limits);
     let plugin = place.load("").await.unwrap();
     (place, plugin)
-}
-
-/// A pod of one container `main`, with annotations of the mock.
-fn pod(uid: &str, annotations: &[(&str, &str)]) -> DesiredPod {
-    let annotations: serde_json::Map<_, _> =
-        annotations.iter().map(|(name, value)| (format!("mock.virtual-kubelet.io/{name}"), (*value).into())).collect();
-    let manifest = serde_json::json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": { "namespace": "default", "name": uid, "uid": uid, "annotations": annotations },
-        "spec": { "containers": [{ "name": "main", "image": "nginx:1.27" }] },
-    });
-    let main = ResolvedContainer {
-        name: "main".into(),
-        command: vec![],
-        args: vec![],
-        env: vec![],
-        secret_args: false,
-        revision: "c1".into(),
-        late: false,
-    };
-    DesiredPod {
-        id: PodRef { namespace: "default".into(), name: uid.into(), uid: uid.into() },
-        revision: "r1".into(),
-        manifest: manifest.to_string().into(),
-        containers: vec![main],
-        network: Network::default(),
-    }
-}
-
-async fn create(plugin: &Plugin, uid: &str, annotations: &[(&str, &str)]) -> Result<(), Error> {
-    plugin.create_pod(Call::uncancelled(), pod(uid, annotations)).await.map(drop)
 }
 
 /// Fails with this reason, and the plugin goes on.

@@ -11,12 +11,15 @@
     reason = "clippy does not take the helpers of tests for tests"
 )]
 
+mod common;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use common::{create, pod};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -24,9 +27,7 @@ use vk_host::plugin::control::{self, Control};
 use vk_host::plugin::inspect::inspect;
 use vk_host::plugin::swap::{Counts, Outcome, Reloader, Swapper};
 use vk_host::plugin::{Config, Limits, NodeInfo, Plugin};
-use vk_host::provider::{
-    Call, Code, DesiredPod, LogEntry, LogOptions, Network, PodRef, Provider, ResolvedContainer, Scope, Why,
-};
+use vk_host::provider::{Call, Code, LogEntry, LogOptions, Provider, Scope, Why};
 
 /// Two builds take turns so often.
 const SWAPS: usize = 100;
@@ -141,36 +142,6 @@ impl Place {
         self.plugin.get_pods().await.expect("the old one serves");
         (reason, message)
     }
-}
-
-fn pod(uid: &str, annotations: &[(&str, &str)]) -> DesiredPod {
-    let annotations: serde_json::Map<_, _> =
-        annotations.iter().map(|(name, value)| (format!("mock.virtual-kubelet.io/{name}"), (*value).into())).collect();
-    let manifest = serde_json::json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": { "namespace": "default", "name": uid, "uid": uid, "annotations": annotations },
-        "spec": { "containers": [{ "name": "main", "image": "nginx:1.27" }] },
-    });
-    let main = ResolvedContainer {
-        name: "main".into(),
-        command: vec![],
-        args: vec![],
-        env: vec![],
-        secret_args: false,
-        revision: "c1".into(),
-        late: false,
-    };
-    DesiredPod {
-        id: PodRef { namespace: "default".into(), name: uid.into(), uid: uid.into() },
-        revision: "r1".into(),
-        manifest: manifest.to_string().into(),
-        containers: vec![main],
-        network: Network::default(),
-    }
-}
-
-async fn create(plugin: &Plugin, uid: &str, annotations: &[(&str, &str)]) -> Result<(), vk_host::provider::Error> {
-    plugin.create_pod(Call::uncancelled(), pod(uid, annotations)).await.map(drop)
 }
 
 /// Follows a log until it is told to stop; returns all of its entries.
