@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
 use kube::api::PostParams;
@@ -45,9 +45,11 @@ pub enum Error {
     },
     /// The API server does not allow it.
     #[error(
-        "cannot read lease {NAMESPACE}/{node}: {message}; the identity of the kubeconfig needs get, create and update of leases there"
+        "cannot {verb} lease {NAMESPACE}/{node}: {message}; the identity of the kubeconfig needs get, create and update of leases there"
     )]
     Request {
+        /// What was asked for: `get`, `create` or `update`.
+        verb: &'static str,
         /// The node.
         node: String,
         /// What it said.
@@ -111,18 +113,19 @@ impl Keeper {
     fn foreign(&self, lease: &Lease) -> Option<(String, Timestamp)> {
         let spec = lease.spec.as_ref()?;
         let holder = spec.holder_identity.as_deref().filter(|holder| !holder.is_empty() && *holder != self.holder)?;
-        let until =
-            spec.renew_time.as_ref()?.0 + Duration::from_secs(u64::try_from(spec.lease_duration_seconds?).ok()?);
+        let duration = SignedDuration::from_secs(spec.lease_duration_seconds?.into());
+        // Whatever somebody wrote there; a time that no clock shows is none.
+        let until = spec.renew_time.as_ref()?.0.checked_add(duration).ok()?;
         (until > Timestamp::now()).then(|| (holder.to_string(), until))
     }
 
     /// Writes the lease for the first time: of two hosts that start together only one succeeds. Tries again for as long as
-    /// the API server is out of reach.
+    /// the API server is out of reach; that it refuses the write is an error.
     pub async fn acquire(&mut self, owner: Option<&str>) -> Result<(), Error> {
         loop {
             match self.renew(owner).await {
                 Ok(()) => return Ok(()),
-                Err(Failure::Lost(error)) => return Err(error),
+                Err(Failure::Lost(error) | Failure::Refused(error)) => return Err(error),
                 Err(Failure::Again(message)) => {
                     tracing::warn!(%message, "lease not acquired");
                     tokio::time::sleep(RETRY).await;
@@ -138,6 +141,11 @@ impl Keeper {
             let pause = match self.renew(uid.as_deref()).await {
                 Ok(()) => LEASE_RENEWAL,
                 Err(Failure::Lost(error)) => return Err(error),
+                // Roles may be given back before the lease ends.
+                Err(Failure::Refused(error)) => {
+                    tracing::warn!(%error, "lease not renewed");
+                    RETRY
+                }
                 Err(Failure::Again(message)) => {
                     tracing::warn!(%message, "lease not renewed");
                     RETRY
@@ -161,11 +169,23 @@ impl Keeper {
                     return Err(Failure::Lost(Error::Lost { node: self.node.clone(), holder }));
                 }
                 let wanted = self.wanted(owner);
-                let lease = self.write(&wanted).await.map_err(|error| Failure::Again(error.to_string()))?;
+                let lease = self.write(&wanted).await.map_err(|error| self.failure(error))?;
                 self.hold(lease);
                 Ok(())
             }
-            Err(error) => Err(Failure::Again(error.to_string())),
+            Err(error) => Err(self.failure(error)),
+        }
+    }
+
+    /// What a failed write means.
+    fn failure(&self, error: kube::Error) -> Failure {
+        match error {
+            kube::Error::Api(status) if matches!(status.code, 401 | 403 | 422) => Failure::Refused(Error::Request {
+                verb: if self.lease.is_some() { "update" } else { "create" },
+                node: self.node.clone(),
+                message: status.message,
+            }),
+            other => Failure::Again(other.to_string()),
         }
     }
 
@@ -212,12 +232,66 @@ impl Keeper {
     }
 
     async fn read(&self) -> Result<Option<Lease>, Error> {
-        let failed = |message: String| Error::Request { node: self.node.clone(), message };
+        let failed = |message: String| Error::Request { verb: "get", node: self.node.clone(), message };
         timed(REQUEST_TIMEOUT, self.api.get_opt(&self.node)).await.map_err(|error| failed(error.to_string()))
     }
 }
 
 enum Failure {
     Lost(Error),
+    /// The API server does not allow it.
+    Refused(Error),
     Again(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, Request, Response};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// An API server that has this lease, or none, and lets nobody write.
+    fn read_only(lease: Option<Value>) -> Client {
+        let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+            let refusal = |code: u16, reason: &str, message: &str| {
+                (
+                    code,
+                    json!({"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": code}),
+                )
+            };
+            let (code, body) = match (request.method(), &lease) {
+                (&Method::GET, Some(lease)) => (200, lease.clone()),
+                (&Method::GET, None) => refusal(404, "NotFound", "not found"),
+                _ => refusal(403, "Forbidden", "leases is forbidden"),
+            };
+            let mut response = Response::new(axum::body::Body::from(body.to_string()));
+            *response.status_mut() = http::StatusCode::from_u16(code).unwrap();
+            std::future::ready(Ok::<_, kube::Error>(response))
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test]
+    async fn an_identity_that_may_only_read_leases_is_told_so_at_once() {
+        let lease = json!({"metadata": {"name": "n"}, "spec": {"holderIdentity": "me"}});
+        for (lease, verb) in [(None, "create"), (Some(lease), "update")] {
+            let mut keeper = Keeper::new(read_only(lease), "n", "me".into());
+            keeper.claim(false).await.unwrap();
+            let refused = tokio::time::timeout(Duration::from_secs(5), keeper.acquire(None)).await;
+            let error = refused.expect("it tries for ever").unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("cannot {verb} lease kube-node-lease/n: leases is forbidden")),
+                "{error}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_runs_until_no_clock_can_show_is_nobody_s() {
+        let lease = json!({"metadata": {"name": "n"}, "spec": {
+            "holderIdentity": "other", "renewTime": "9999-12-30T21:59:59.000000Z", "leaseDurationSeconds": i32::MAX,
+        }});
+        Keeper::new(read_only(Some(lease)), "n", "me".into()).claim(false).await.unwrap();
+    }
 }

@@ -320,6 +320,7 @@ impl NodeKeeper {
         self.config.told.rcu(|told| resolve::Node {
             allocatable: facts.capacity.iter().map(amount).collect(),
             internal_ip: internal.map_or_else(|| self.config.internal_ip.clone(), |address| address.address.clone()),
+            addresses: facts.addresses.clone(),
             ..resolve::Node::clone(told)
         });
     }

@@ -11,8 +11,10 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use crate::defaults::pods::{BACKOFF_FIRST, CHANGES_FLOOR, CHANGES_WAIT, POLL_PERIOD};
-use crate::provider::{Batch, Call, Code, Error, ObservedPod, PodRef, Provider, Scope};
+use crate::provider::{Batch, Call, Code, Error, Identity, ObservedPod, PodRef, Provider, Scope};
 
+/// A provider that said that it tells no changes is asked again after so long, and whenever another build of it has come.
+const ASK_AGAIN: Duration = Duration::from_secs(300);
 /// An empty answer that comes faster is none.
 const IDLE_AT_LEAST: Duration = Duration::from_millis(100);
 
@@ -48,21 +50,28 @@ impl Feed {
     /// Runs for ever. A provider that cannot tell changes is listed; one that fails to is listed meanwhile.
     pub(super) async fn run(self) {
         loop {
-            if self.provider.capabilities().changes {
+            let build = self.provider.identity();
+            let able = self.provider.capabilities().changes;
+            if able {
                 self.follow().await;
             }
-            self.poll().await;
+            self.poll(&build, able).await;
         }
     }
 
-    /// Lists again and again; at once when asked to. Returns when another build of the provider has come to tell changes.
-    async fn poll(&self) {
-        let could = self.provider.capabilities().changes;
-        while could || !self.provider.capabilities().changes {
+    /// Lists again and again; at once when asked to. Returns when changes may be told: by another build of the provider than
+    /// this one, or by one that was `able` to and may have thought better of it.
+    async fn poll(&self, build: &Identity, able: bool) {
+        let began = Instant::now();
+        loop {
             self.list().await;
             tokio::select! {
                 () = tokio::time::sleep(POLL_PERIOD) => {}
                 () = self.relist.notified() => {}
+            }
+            let news = !able || began.elapsed() >= ASK_AGAIN || self.provider.identity() != *build;
+            if news && self.provider.capabilities().changes {
+                return;
             }
         }
     }

@@ -21,9 +21,10 @@ use super::Shared;
 use super::backoff::Backoff;
 use super::changes::{Feed, Told, uids};
 use super::journal::Remembered;
+use super::knowledge::Inbox;
 use super::lifecycle::Workload;
 use super::object::{PodObject, Received};
-use super::task::{Inbox, Task};
+use super::task::Task;
 use crate::defaults::call::CANCEL_GRACE;
 use crate::defaults::pods::{BACKOFF_FIRST, BACKOFF_LONGEST};
 use crate::provider::{ObservedPod, PodRef};
@@ -167,13 +168,14 @@ impl Controller {
         let (task_id, span) = (id.clone(), id.span());
         let task = async move {
             let mut backoff = Backoff::new(BACKOFF_FIRST, BACKOFF_LONGEST);
-            let mut task = Task::new(shared.clone(), task_id.clone(), receiver.clone(), workload, unclear_until);
+            let mut task =
+                Box::new(Task::new(shared.clone(), task_id.clone(), receiver.clone(), workload, unclear_until));
             while AssertUnwindSafe(task.run()).catch_unwind().await.is_err() {
                 // A task that panics is a bug of ours, not the pod's end: it starts over and looks before it acts.
                 tracing::error!("the pod's task panicked and starts over");
                 let made = receiver.borrow().object.as_ref().is_some_and(|object| object.has_run());
                 tokio::time::sleep(backoff.pause()).await;
-                task = Task::again(shared.clone(), task_id.clone(), receiver.clone(), made);
+                task = Box::new(Task::again(shared.clone(), task_id.clone(), receiver.clone(), made));
             }
             task_id.uid
         };
@@ -271,7 +273,7 @@ impl Controller {
             None if !self.synced => {
                 self.unclaimed.insert(pod.id.uid.clone(), pod);
             }
-            // Later it is a last word of one that went, or one that a backend shows late: looked at before it is removed.
+            // Later it is a last word of one that went, or one that a backend shows late: removed, whichever it is.
             None => self.start_dangling(pod.id, Workload::Unclear { made: true }, None),
         }
     }

@@ -123,7 +123,7 @@ impl Journal {
             record.until = Some(record.until.map_or(settled, |until| until.min(settled)));
             tracing::info!(pod = %record.id(), uid = %record.uid, "a create of unknown outcome is remembered");
         }
-        let (file, length) = rewrite(&path, &records).map_err(failed)?;
+        let (file, length) = rewrite(&path, &records, File::sync_all).map_err(failed)?;
         let state = State { file, records, length, compact_at: compact_at(length), torn: false };
         Ok(Self { path, state: Mutex::new(state) })
     }
@@ -192,7 +192,7 @@ impl Journal {
         if state.length < state.compact_at {
             return;
         }
-        match rewrite(&self.path, &state.records) {
+        match rewrite(&self.path, &state.records, File::sync_all) {
             Ok((file, length)) => {
                 *state = State {
                     file,
@@ -278,9 +278,13 @@ fn read(file: &[u8]) -> (HashMap<String, Record>, usize) {
     (records, dropped)
 }
 
-/// Writes a file of these records in the place of the old one, whole or not at all, also after a power cut. Returns it, to be
-/// appended to, and its length.
-fn rewrite(path: &Path, records: &HashMap<String, Record>) -> io::Result<(File, u64)> {
+/// Writes a file of these records in the place of the old one, whole or not at all, also after a power cut if `sync` works for
+/// the directory. Returns it, to be appended to, and its length. An error: the old file is still the one that has the name.
+fn rewrite(
+    path: &Path,
+    records: &HashMap<String, Record>,
+    sync: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<(File, u64)> {
     let mut text = String::new();
     for record in records.values() {
         push(&mut text, &Line::Open(Cow::Borrowed(record)))?;
@@ -291,9 +295,13 @@ fn rewrite(path: &Path, records: &HashMap<String, Record>) -> io::Result<(File, 
     let mut file = OpenOptions::new().append(true).open(&new)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
+    let directory = path.parent().map(File::open).transpose()?;
     std::fs::rename(&new, path)?;
-    // The new name is on disk once its directory is.
-    path.parent().map_or(Ok(()), |directory| File::open(directory).and_then(|d| d.sync_all()))?;
+    // The new name is on disk once its directory is. From here on the old file has no name, and nobody would find what is
+    // appended to it.
+    if let Some(Err(error)) = directory.as_ref().map(sync) {
+        tracing::warn!(file = %path.display(), %error, "may not outlive a power cut");
+    }
     Ok((file, u64::try_from(text.len()).unwrap_or(u64::MAX)))
 }
 
@@ -402,6 +410,20 @@ mod tests {
         let length = std::fs::metadata(directory.path().join(FILE)).unwrap().len();
         assert!(length <= COMPACT_AT, "{length}");
         assert_eq!(uids(&Journal::open(directory.path(), SETTLE).unwrap()), ["stays"]);
+    }
+
+    #[test]
+    fn a_file_written_anew_is_the_one_that_is_found_though_its_directory_does_not_sync() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::open(directory.path(), SETTLE).unwrap();
+        journal.begin(&id("a"), "1-x").unwrap();
+        let sync = |_: &File| Err(io::Error::other("the disk is ill"));
+        let (mut file, _) = rewrite(&journal.path, &journal.state().records, sync).unwrap();
+        let mut line = String::new();
+        let record = Record { uid: "b".into(), ..journal.state().records["a"].clone() };
+        push(&mut line, &Line::Open(Cow::Owned(record))).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
+        assert_eq!(uids(&Journal::open(directory.path(), SETTLE).unwrap()), ["a", "b"]);
     }
 
     #[test]

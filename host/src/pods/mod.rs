@@ -9,10 +9,12 @@
 mod api;
 mod backoff;
 mod changes;
+mod compact;
 mod controller;
 pub mod events;
 pub mod index;
 mod journal;
+mod knowledge;
 pub mod lifecycle;
 pub mod object;
 mod reporter;

@@ -8,97 +8,147 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{PodSpec, PodStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::compact;
 use super::status::normalize;
 use crate::provider::PodRef;
 
-/// A pod as it arrives: its metadata read, the rest not yet.
+/// A pod as it arrives: only its name is read yet. Of one that is gone nothing else is.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// Less `managedFields`.
-    metadata: ObjectMeta,
-    /// The same as text.
-    metadata_text: String,
+    /// Namespace, name, UID and version alone.
+    named: ObjectMeta,
+    metadata: Box<RawValue>,
     spec: Option<Box<RawValue>>,
     status: Option<Box<RawValue>>,
 }
 
+/// What the host acts on of a pod's metadata.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "the names are Kubernetes' own and documented there")]
+pub struct Metadata {
+    pub namespace: Option<String>,
+    pub name: Option<String>,
+    pub uid: Option<String>,
+    pub generation: Option<i64>,
+    pub labels: Option<BTreeMap<String, String>>,
+    pub annotations: Option<BTreeMap<String, String>>,
+    pub finalizers: Option<Vec<String>>,
+    pub deletion_timestamp: Option<Time>,
+    pub deletion_grace_period_seconds: Option<i64>,
+}
+
+/// A resource version. Those of one object are ordered numbers (KEP-5504).
+pub type Version = u128;
+
 /// One state of a pod object.
 #[derive(Clone, Debug)]
 pub struct PodObject {
-    /// Less `managedFields`.
-    pub metadata: ObjectMeta,
+    /// What the API server told last.
+    pub metadata: Arc<Metadata>,
     /// What is wanted.
     pub spec: Arc<PodSpec>,
     /// The status that the API server has, normalized ([`normalize`]).
     pub status: PodStatus,
-    /// What the provider gets.
-    pub manifest: Arc<str>,
     /// Digest of what a workload is made from: [`crate::pods::revision`].
     pub revision: Arc<str>,
-    /// Where the spec is in the manifest.
-    spec_text: Range<usize>,
+    /// Of this status.
+    pub version: Option<Version>,
+    /// Of metadata and spec: the host's own write may be ahead of what the API server has told.
+    told: Option<Version>,
+    text: Arc<Text>,
+}
+
+/// The parts of a pod as the API server sent them.
+#[derive(Debug)]
+struct Text {
+    /// Less `managedFields`.
+    metadata: String,
+    spec: Arc<str>,
+    status: Box<str>,
 }
 
 impl PodObject {
     /// Decodes a pod; `before` is another state of the same pod, if there is one.
     pub fn decode(received: &Received, before: Option<&Self>) -> serde_json::Result<Self> {
-        let metadata = &received.metadata_text;
-        let [spec, status] = [&received.spec, &received.status].map(|part| part.as_deref().map_or("{}", RawValue::get));
-        // A watch sends the kind with each object, a list only once; the provider shall not see a difference.
-        let mut manifest = String::with_capacity(metadata.len() + spec.len() + status.len() + 64);
-        manifest.push_str(r#"{"apiVersion":"v1","kind":"Pod","metadata":"#);
-        manifest.push_str(metadata);
-        manifest.push_str(r#","spec":"#);
-        let spec_text = manifest.len()..manifest.len() + spec.len();
-        manifest.push_str(spec);
-        manifest.push_str(r#","status":"#);
-        manifest.push_str(status);
-        manifest.push('}');
-        let mut status: PodStatus = serde_json::from_str(status)?;
+        let mut fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(received.metadata.get())?;
+        fields.remove("managedFields");
+        let metadata_text = serde_json::to_string(&fields)?;
+        let [spec, status_text] =
+            [&received.spec, &received.status].map(|part| part.as_deref().map_or("{}", RawValue::get));
+        let mut status: PodStatus = serde_json::from_str(status_text)?;
         normalize(&mut status);
-        let (parsed, revision) = match before.filter(|before| before.spec_text() == Some(spec)) {
-            Some(before) => (before.spec.clone(), before.revision.clone()),
-            None => (Arc::new(serde_json::from_str(spec)?), super::revision::of_pod(spec)?.into()),
+        compact::status(&mut status);
+        let (spec_text, parsed, revision) = match before.filter(|before| *before.text.spec == *spec) {
+            Some(before) => (before.text.spec.clone(), before.spec.clone(), before.revision.clone()),
+            None => {
+                let mut parsed = serde_json::from_str(spec)?;
+                compact::spec(&mut parsed);
+                (spec.into(), Arc::new(parsed), super::revision::of_pod(spec)?.into())
+            }
         };
+        let version = received.named.resource_version.as_deref().and_then(version);
         Ok(Self {
-            metadata: received.metadata.clone(),
+            metadata: Arc::new(serde_json::from_str(&metadata_text)?),
             spec: parsed,
             status,
-            manifest: manifest.into(),
             revision,
-            spec_text,
+            version,
+            told: version,
+            text: Arc::new(Text { metadata: metadata_text, spec: spec_text, status: status_text.into() }),
         })
     }
 
+    /// The core/v1 Pod as the API server told it, for the provider and whoever asks the node. A watch sends the kind with each
+    /// object, a list only once; nobody shall see a difference.
+    pub fn manifest(&self) -> String {
+        let Text { metadata, spec, status } = &*self.text;
+        format!(r#"{{"apiVersion":"v1","kind":"Pod","metadata":{metadata},"spec":{spec},"status":{status}}}"#)
+    }
+
     /// The object once the API server has taken a status, and given the object this version.
-    pub fn written(&self, status: PodStatus, version: Option<String>) -> Self {
-        let resource_version = version.or_else(|| self.metadata.resource_version.clone());
+    pub fn written(&self, status: PodStatus, version: Option<Version>) -> Self {
         Self {
-            metadata: ObjectMeta { resource_version, ..self.metadata.clone() },
+            metadata: self.metadata.clone(),
             spec: self.spec.clone(),
             status,
-            manifest: self.manifest.clone(),
             revision: self.revision.clone(),
-            spec_text: self.spec_text.clone(),
+            version: version.or(self.version),
+            told: self.told,
+            text: self.text.clone(),
         }
     }
 
-    fn spec_text(&self) -> Option<&str> {
-        self.manifest.get(self.spec_text.clone())
+    /// What is known with this state, which the API server told, and `mine`: none if it is old. The host's own write may be
+    /// ahead of it, and it ahead of what that was written upon.
+    pub fn after(self: &Arc<Self>, mine: &Self) -> Option<Arc<Self>> {
+        if matches!((self.told, mine.told), (Some(told), Some(known)) if told <= known) {
+            return None;
+        }
+        let ahead = matches!((self.version, mine.version), (Some(told), Some(written)) if told < written);
+        Some(if ahead { Arc::new(self.written(mine.status.clone(), mine.version)) } else { self.clone() })
+    }
+
+    /// Whether a status that was right for the other is right for this one too.
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        let (mine, theirs) = (&self.metadata, &other.metadata);
+        mine.generation == theirs.generation
+            && mine.deletion_timestamp == theirs.deletion_timestamp
+            && self.status == other.status
     }
 
     /// Namespace, name and UID.
     pub fn id(&self) -> PodRef {
-        id(&self.metadata)
+        let Metadata { namespace, name, uid, .. } = &*self.metadata;
+        id(namespace, name, uid)
     }
 
     /// The UID, without a copy.
@@ -134,12 +184,6 @@ impl PodObject {
         // Longer than any machine lives is as good as for ever, and can still be added to a time.
         Duration::from_secs(asked.unwrap_or(30).clamp(0, i32::MAX.into()).unsigned_abs())
     }
-
-    /// Whether this state is older than the other. Resource versions of one object are ordered numbers (KEP-5504).
-    pub fn is_older_than(&self, other: &Self) -> bool {
-        let version = |object: &Self| object.metadata.resource_version.as_deref().and_then(|v| v.parse::<u128>().ok());
-        matches!((version(self), version(other)), (Some(mine), Some(theirs)) if mine < theirs)
-    }
 }
 
 /// Succeeded and Failed never change any more.
@@ -147,19 +191,25 @@ pub fn is_terminal(phase: Option<&str>) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
+/// A resource version as the API server writes it; none: it is no number.
+pub fn version(text: &str) -> Option<Version> {
+    text.parse().ok()
+}
+
 impl Received {
     /// Namespace, name and UID.
     pub fn id(&self) -> PodRef {
-        id(&self.metadata)
+        let ObjectMeta { namespace, name, uid, .. } = &self.named;
+        id(namespace, name, uid)
     }
 
     /// The UID, without a copy.
     pub fn uid(&self) -> &str {
-        self.metadata.uid.as_deref().unwrap_or_default()
+        self.named.uid.as_deref().unwrap_or_default()
     }
 }
 
-fn id(ObjectMeta { namespace, name, uid, .. }: &ObjectMeta) -> PodRef {
+fn id(namespace: &Option<String>, name: &Option<String>, uid: &Option<String>) -> PodRef {
     PodRef {
         namespace: namespace.clone().unwrap_or_default(),
         name: name.clone().unwrap_or_default(),
@@ -176,15 +226,19 @@ impl<'de> Deserialize<'de> for Received {
             spec: Option<Box<RawValue>>,
             status: Option<Box<RawValue>>,
         }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Named {
+            namespace: Option<String>,
+            name: Option<String>,
+            uid: Option<String>,
+            resource_version: Option<String>,
+        }
         let Parts { metadata, spec, status } = Parts::deserialize(deserializer)?;
-        let read = |text: &str| -> serde_json::Result<(ObjectMeta, String)> {
-            let mut fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(text)?;
-            fields.remove("managedFields");
-            let text = serde_json::to_string(&fields)?;
-            Ok((serde_json::from_str(&text)?, text))
-        };
-        let (metadata, metadata_text) = read(metadata.get()).map_err(serde::de::Error::custom)?;
-        Ok(Self { metadata, metadata_text, spec, status })
+        let Named { namespace, name, uid, resource_version } =
+            serde_json::from_str(metadata.get()).map_err(serde::de::Error::custom)?;
+        let named = ObjectMeta { namespace, name, uid, resource_version, ..ObjectMeta::default() };
+        Ok(Self { named, metadata, spec, status })
     }
 }
 
@@ -205,10 +259,10 @@ impl kube::Resource for Received {
         "pods".into()
     }
     fn meta(&self) -> &ObjectMeta {
-        &self.metadata
+        &self.named
     }
     fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
+        &mut self.named
     }
 }
 
@@ -229,7 +283,7 @@ pub(crate) mod tests {
             "metadata": {"name": "a", "namespace": "b", "uid": "c", "managedFields": [{"manager": "x"}]},
             "spec": {"containers": [{"name": "d", "fieldOfTheFuture": 1}]},
         }));
-        let manifest: Value = serde_json::from_str(&object.manifest).unwrap();
+        let manifest: Value = serde_json::from_str(&object.manifest()).unwrap();
         assert_eq!(manifest["spec"]["containers"][0]["fieldOfTheFuture"], 1);
         assert!(manifest["metadata"].get("managedFields").is_none());
         assert_eq!(manifest["kind"], "Pod");
@@ -256,10 +310,22 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn resource_versions_are_compared_as_numbers() {
-        let at = |version: &str| pod(json!({"metadata": {"resourceVersion": version}}));
-        assert!(at("9").is_older_than(&at("10")));
-        assert!(!at("10").is_older_than(&at("9")));
-        assert!(!at("10").is_older_than(&at("10")));
+    fn a_state_counts_if_it_tells_more_than_is_known_and_an_own_write_stays_ahead_of_it() {
+        let at = |version: &str, phase: &str| {
+            Arc::new(pod(json!({
+                "metadata": {"resourceVersion": version, "annotations": {"at": version}},
+                "status": {"phase": phase},
+            })))
+        };
+        let mine = at("10", "Pending");
+        assert!(at("9", "Pending").after(&mine).is_none(), "versions are numbers");
+        assert!(at("10", "Pending").after(&mine).is_none());
+        let written = mine.written(at("", "Running").status.clone(), version("12"));
+        let next = at("11", "Pending").after(&written).unwrap();
+        assert_eq!((next.status.phase.as_deref(), next.version), (Some("Running"), Some(12)));
+        assert_eq!(next.metadata.annotations.as_ref().unwrap()["at"], "11");
+        let next = at("12", "Running").after(&next).unwrap();
+        assert_eq!(next.metadata.annotations.as_ref().unwrap()["at"], "12");
+        assert_eq!(at("13", "Failed").after(&next).unwrap().status.phase.as_deref(), Some("Failed"));
     }
 }

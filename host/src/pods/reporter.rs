@@ -7,20 +7,24 @@ use k8s_openapi::api::core::v1::PodStatus;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::api::{Error, PodWriter};
+use super::Shared;
+use super::api::Error;
 use super::backoff::Backoff;
-use super::events::Events;
-use super::object::PodObject;
+use super::object::{self, PodObject, Version};
 use super::status;
 use crate::defaults::pods::{BACKOFF_FIRST, BACKOFF_LONGEST};
-use crate::provider::PodRef;
 
 /// One pod's status writer.
-pub struct Reporter {
-    id: PodRef,
-    writer: PodWriter,
-    events: Events,
+pub(super) struct Reporter {
+    shared: Arc<Shared>,
     state: Mutex<State>,
+}
+
+/// A status that the API server has taken, and the version that it gave the object.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) status: PodStatus,
+    pub(super) version: Option<Version>,
 }
 
 struct State {
@@ -31,14 +35,14 @@ struct State {
     refused: Option<Value>,
     /// The version of the object that the API server had no more, or not under this UID, and when that was. Nothing is written
     /// before the watch says what became of it (R14), or for long.
-    absent: Option<(Option<String>, Instant)>,
+    absent: Option<(Option<Version>, Instant)>,
 }
 
 impl Reporter {
     /// A reporter that has written nothing yet.
-    pub fn new(id: PodRef, writer: PodWriter, events: Events) -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         let retry = Backoff::new(BACKOFF_FIRST, BACKOFF_LONGEST);
-        Self { id, writer, events, state: Mutex::new(State { retry, not_before: None, refused: None, absent: None }) }
+        Self { shared, state: Mutex::new(State { retry, not_before: None, refused: None, absent: None }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -46,27 +50,27 @@ impl Reporter {
     }
 
     /// When it should be called again, if a write has failed.
-    pub fn again(&self) -> Option<Instant> {
+    pub(super) fn again(&self) -> Option<Instant> {
         let state = self.state();
         state.not_before.or(state.absent.as_ref().map(|(_, since)| *since + BACKOFF_LONGEST))
     }
 
     /// What failed to be written is not wanted any more.
-    pub fn give_up(&self) {
+    pub(super) fn give_up(&self) {
         let mut state = self.state();
         (state.not_before, state.absent) = (None, None);
     }
 
-    /// Writes what differs between the object and the wanted status. Returns the object as it is then, if it was written.
-    pub async fn report(&self, object: &PodObject, wanted: PodStatus) -> Option<Arc<PodObject>> {
+    /// Writes what differs between the object and the wanted status. None: nothing was written.
+    pub(super) async fn report(&self, object: &PodObject, wanted: PodStatus) -> Option<Written> {
         let patch = {
             let mut state = self.state();
             if state.not_before.is_some_and(|until| until > Instant::now()) {
                 return None;
             }
             state.not_before = None;
-            let gone = |(version, since): &(Option<String>, Instant)| {
-                *version == object.metadata.resource_version && *since + BACKOFF_LONGEST > Instant::now()
+            let gone = |(version, since): &(Option<Version>, Instant)| {
+                *version == object.version && *since + BACKOFF_LONGEST > Instant::now()
             };
             if state.absent.as_ref().is_some_and(gone) {
                 return None;
@@ -80,23 +84,24 @@ impl Reporter {
         };
         tracing::trace!(%patch, "status");
         // In a box: a task that has nothing to write, which most have most of the time, does not carry room for it.
-        let written = Box::pin(self.writer.patch_status(&self.id, &patch)).await;
+        let id = object.id();
+        let written = Box::pin(self.shared.writer.patch_status(&id, &patch)).await;
         let mut state = self.state();
         match written {
             Ok(version) => {
                 state.refused = None;
                 state.retry.reset();
-                Some(Arc::new(object.written(status::applied(object, wanted), version)))
+                Some(Written { status: wanted, version: version.as_deref().and_then(object::version) })
             }
             Err(Error::Invalid(message)) => {
                 tracing::error!(%message, "the API server refuses the pod's status");
-                self.events.pod_warning(&self.id, "StatusRefused", message);
+                self.shared.events.pod_warning(&id, "StatusRefused", message);
                 state.refused = Some(without_times(&patch));
                 None
             }
             Err(error @ Error::Absent(_)) => {
                 tracing::debug!(%error, "status not written");
-                state.absent = Some((object.metadata.resource_version.clone(), Instant::now()));
+                state.absent = Some((object.version, Instant::now()));
                 None
             }
             Err(error @ Error::Transient(_)) => {

@@ -148,10 +148,14 @@ fn complete(context: &Context<'_>, mut status: PodStatus) -> PodStatus {
     status.start_time = current.start_time.clone().or(status.start_time).or(Some(Time(context.now)));
     status.host_ip = status.host_ip.filter(|ip| !ip.is_empty()).or_else(|| Some(context.host_ip.to_string()));
     status.host_ips = status.host_ips.or_else(|| status.host_ip.clone().map(|ip| vec![HostIP { ip }]));
-    // A pod keeps the address that it had to the end.
+    // A pod keeps the addresses that it had to the end.
     status.pod_ip = status.pod_ip.filter(|ip| !ip.is_empty()).or_else(|| current.pod_ip.clone());
-    status.pod_ips =
-        status.pod_ips.filter(|ips| !ips.is_empty()).or_else(|| status.pod_ip.clone().map(|ip| vec![PodIP { ip }]));
+    let first = status.pod_ip.as_deref();
+    status.pod_ips = status
+        .pod_ips
+        .filter(|ips| !ips.is_empty())
+        .or_else(|| current.pod_ips.clone().filter(|ips| ips.first().map(|first| first.ip.as_str()) == first))
+        .or_else(|| first.map(|ip| vec![PodIP { ip: ip.to_string() }]));
     status.observed_generation = observed_generation(context, current.observed_generation);
     status.conditions = Some(conditions(context, &status));
     truncate_times(&mut status);
@@ -337,8 +341,9 @@ fn in_order(mut list: Vec<ContainerStatus>, order: &[&str]) -> Vec<ContainerStat
     list
 }
 
-/// What is final of a container is kept: the end of one attempt, whatever a backend says later, since the API server refuses
-/// a terminated container that runs again (422); and the count of restarts, which a backend that built the pod anew has lost.
+/// What is final of a container is kept: the end of one attempt, until the container waits for the next one or that has begun,
+/// since the API server refuses a container that has ended for good and runs again (422); and the count of restarts, which a
+/// backend that built the pod anew has lost.
 fn clamped(pod: &PodObject, list: Vec<ContainerStatus>, current: &[ContainerStatus]) -> Vec<ContainerStatus> {
     let ended = |status: &ContainerStatus| status.state.as_ref().is_some_and(|s| s.terminated.is_some());
     list.into_iter()
@@ -348,8 +353,14 @@ fn clamped(pod: &PodObject, list: Vec<ContainerStatus>, current: &[ContainerStat
                 return wanted;
             } else if !ended(before) {
                 before.restart_count
-            } else if wanted.restart_count < before.restart_count && !ended(&wanted) && may_restart(pod, before) {
+            } else if ended(&wanted) || !may_restart(pod, before) {
+                return before.clone();
+            } else if wanted.restart_count < before.restart_count {
                 before.restart_count.saturating_add(1)
+            } else if wanted.state.as_ref().is_some_and(|state| state.waiting.is_some()) {
+                // Between two attempts the first still counts: CrashLoopBackOff.
+                let last_state = wanted.last_state.clone().or_else(|| before.state.clone());
+                return ContainerStatus { last_state, ..wanted };
             } else {
                 return before.clone();
             };
@@ -455,30 +466,47 @@ fn put_addresses<T: PartialEq + Serialize>(
 }
 
 /// What the API server has once it has taken a wanted status: our fields replaced, all others kept.
-pub fn applied(pod: &PodObject, wanted: PodStatus) -> PodStatus {
-    let mut status = pod.status.clone();
-    let ours = wanted.conditions.unwrap_or_default();
-    let mut conditions = status.conditions.take().unwrap_or_default();
-    conditions.retain(|theirs| !ours.iter().any(|our| our.type_ == theirs.type_));
-    conditions.extend(ours);
-    status.conditions = Some(conditions);
-    status.phase = wanted.phase;
-    status.reason = wanted.reason;
-    status.message = wanted.message;
-    status.host_ip = wanted.host_ip;
-    status.host_ips = wanted.host_ips.or(status.host_ips);
-    status.pod_ip = wanted.pod_ip;
-    status.pod_ips = wanted.pod_ips.or(status.pod_ips);
-    status.start_time = wanted.start_time;
-    status.observed_generation = wanted.observed_generation;
-    status.container_statuses = wanted.container_statuses.or(status.container_statuses);
-    status.init_container_statuses = wanted.init_container_statuses.or(status.init_container_statuses);
-    status.ephemeral_container_statuses = wanted.ephemeral_container_statuses.or(status.ephemeral_container_statuses);
+pub fn applied(current: &PodStatus, wanted: PodStatus) -> PodStatus {
+    let mut conditions = wanted.conditions.unwrap_or_default();
+    let ours = conditions.len();
+    for theirs in current.conditions.iter().flatten() {
+        if !conditions.iter().take(ours).any(|our| our.type_ == theirs.type_) {
+            conditions.push(theirs.clone());
+        }
+    }
+    let mut status = PodStatus {
+        conditions: Some(conditions),
+        phase: wanted.phase,
+        reason: wanted.reason,
+        message: wanted.message,
+        host_ip: wanted.host_ip,
+        host_ips: wanted.host_ips.or_else(|| current.host_ips.clone()),
+        pod_ip: wanted.pod_ip,
+        pod_ips: wanted.pod_ips.or_else(|| current.pod_ips.clone()),
+        start_time: wanted.start_time,
+        observed_generation: wanted.observed_generation,
+        container_statuses: wanted.container_statuses.or_else(|| current.container_statuses.clone()),
+        init_container_statuses: wanted.init_container_statuses.or_else(|| current.init_container_statuses.clone()),
+        ephemeral_container_statuses: wanted
+            .ephemeral_container_statuses
+            .or_else(|| current.ephemeral_container_statuses.clone()),
+        // Others' fields, each by name, so that a new one is not forgotten.
+        allocated_resources: current.allocated_resources.clone(),
+        extended_resource_claim_status: current.extended_resource_claim_status.clone(),
+        node_allocatable_resource_claim_statuses: current.node_allocatable_resource_claim_statuses.clone(),
+        nominated_node_name: current.nominated_node_name.clone(),
+        qos_class: current.qos_class.clone(),
+        resize: current.resize.clone(),
+        resource_claim_statuses: current.resource_claim_statuses.clone(),
+        resources: current.resources.clone(),
+    };
+    normalize(&mut status);
     status
 }
 
-/// One way of saying nothing: the API server sends `lastState: {}` and empty texts where providers leave fields out, and a
-/// difference between the two would be written for ever.
+/// One way of saying the same: the API server sends `lastState: {}` and empty texts where providers leave fields out, and a
+/// difference between the two would be written for ever. Conditions, which have no order, are sorted: two statuses that say the
+/// same are equal.
 pub(super) fn normalize(status: &mut PodStatus) {
     let empty = |text: &mut Option<String>| {
         if text.as_deref() == Some("") {
@@ -489,6 +517,7 @@ pub(super) fn normalize(status: &mut PodStatus) {
     for condition in status.conditions.iter_mut().flatten() {
         [&mut condition.reason, &mut condition.message].into_iter().for_each(empty);
     }
+    status.conditions.iter_mut().for_each(|conditions| conditions.sort_by(|a, b| a.type_.cmp(&b.type_)));
     let lists =
         [&mut status.container_statuses, &mut status.init_container_statuses, &mut status.ephemeral_container_statuses];
     for container in lists.into_iter().flatten().flatten() {

@@ -26,13 +26,15 @@ use self::reads::Reads;
 use self::services::Services;
 use super::object::PodObject;
 use crate::apiserver::timed;
-use crate::provider::{DesiredPod, Provider, ResolvedContainer};
+use crate::provider::{Address, DesiredPod, Provider, ResolvedContainer};
 
 /// What resolution needs to know of the node.
 #[derive(Clone, Debug, Default)]
 pub struct Node {
     /// The node's InternalIP.
     pub internal_ip: String,
+    /// All addresses of the node; empty: the provider was not asked yet.
+    pub addresses: Vec<Address>,
     /// Allocatable amounts by resource.
     pub allocatable: Vec<(String, String)>,
     /// Such as `cluster.local`.
@@ -131,14 +133,15 @@ impl Resolver {
     /// The pod as a provider can run it, and what is worth an event.
     pub async fn resolve(&self, pod: &PodObject) -> (Result<DesiredPod, Problem>, Vec<Notice>) {
         let mut notices = Vec::new();
-        let sources = self.read(pod).await;
+        let containers = containers(pod);
+        let sources = self.read(pod, &containers).await;
         // Variables of services are a snapshot: without the first list they would silently be none.
         if !self.services.ready_within(READ_TIMEOUT).await {
             let message = "the services of the cluster could not be listed yet; the host's identity must be allowed to"
                 .to_string();
             return (Err(Problem::Missing { reason: "FailedToReadServices", message }), notices);
         }
-        let result = self.assemble(pod, &sources, &mut notices);
+        let result = self.assemble(pod, &containers, &sources, &mut notices);
         (result, notices)
     }
 
@@ -147,20 +150,25 @@ impl Resolver {
         DesiredPod {
             id: pod.id(),
             revision: pod.revision.to_string(),
-            manifest: pod.manifest.clone(),
+            manifest: pod.manifest().into(),
             containers: Vec::new(),
             network: network::network(pod, &self.node.load()),
         }
     }
 
-    fn assemble(&self, pod: &PodObject, sources: &Sources, notices: &mut Vec<Notice>) -> Result<DesiredPod, Problem> {
-        let id = pod.id();
+    fn assemble(
+        &self,
+        pod: &PodObject,
+        containers: &[Place<'_>],
+        sources: &Sources,
+        notices: &mut Vec<Notice>,
+    ) -> Result<DesiredPod, Problem> {
         let node = self.node.load();
-        let services = self.services.variables(&id.namespace, pod.spec.enable_service_links.unwrap_or(true));
-        let containers = containers(pod);
-        let context = env::Context { pod, containers: &containers, node: &node, sources, services: &services };
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let services = self.services.variables(namespace, pod.spec.enable_service_links.unwrap_or(true));
+        let context = env::Context { pod, containers, node: &node, sources, services: &services };
         let mut resolved = Vec::with_capacity(containers.len());
-        for Place { path, container } in &containers {
+        for Place { path, container } in containers {
             let env::Environment { env, late, command, args, secret_args } =
                 env::environment(&context, container, path, notices)?;
             if late && !self.provider.capabilities().resolves_late {
@@ -175,8 +183,8 @@ impl Resolver {
         Ok(DesiredPod { containers: resolved, ..self.unresolved(pod) })
     }
 
-    async fn read(&self, pod: &PodObject) -> Sources {
-        let (config_maps, secrets) = names(pod);
+    async fn read(&self, pod: &PodObject, containers: &[Place<'_>]) -> Sources {
+        let (config_maps, secrets) = names(containers);
         if config_maps.is_empty() && secrets.is_empty() {
             return Sources::default();
         }
@@ -262,10 +270,10 @@ fn containers(pod: &PodObject) -> Vec<Place<'_>> {
     init.chain(ordinary).chain(ephemeral).collect()
 }
 
-/// Names of the ConfigMaps and Secrets that the environments of a pod refer to.
-fn names(pod: &PodObject) -> (BTreeSet<String>, BTreeSet<String>) {
+/// Names of the ConfigMaps and Secrets that the environments of these containers refer to.
+fn names(containers: &[Place<'_>]) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut config_maps, mut secrets) = (BTreeSet::new(), BTreeSet::new());
-    for Place { container, .. } in containers(pod) {
+    for Place { container, .. } in containers {
         for from in container.env_from.iter().flatten() {
             config_maps.extend(from.config_map_ref.iter().map(|r| r.name.clone()));
             secrets.extend(from.secret_ref.iter().map(|r| r.name.clone()));

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::pods::object::tests::pod;
 
@@ -33,7 +35,7 @@ fn condition<'a>(status: &'a PodStatus, kind: &str) -> &'a PodCondition {
 /// The pod as the API server sends it once it has applied the status: Go's struct tags leave `lastState: {}` behind.
 fn applied(pod: &PodObject, status: &PodStatus) -> PodObject {
     let mut pod = pod.clone();
-    pod.status = super::applied(&pod, status.clone());
+    pod.status = super::applied(&pod.status, status.clone());
     for container in pod.status.container_statuses.iter_mut().flatten() {
         container.last_state.get_or_insert_default();
     }
@@ -74,9 +76,9 @@ fn being_deleted_is_no_news_of_the_status() {
     let pod = web(json!({}));
     let said = json!({"phase": "Running", "containerStatuses": [running("a", 0), running("b", 0)]});
     let mut after = applied(&pod, &say(&pod, said.clone()));
-    after.metadata.generation = Some(3);
+    Arc::make_mut(&mut after.metadata).generation = Some(3);
     assert!(super::patch(&after, &say(&after, said.clone())).is_some(), "another generation is");
-    after.metadata.deletion_timestamp = Some(Time(now()));
+    Arc::make_mut(&mut after.metadata).deletion_timestamp = Some(Time(now()));
     assert_eq!(super::patch(&after, &say(&after, said)), None);
 }
 
@@ -118,6 +120,25 @@ fn an_ended_attempt_stays_ended_until_the_next() {
     assert_eq!(list[1].restart_count, 2, "a restart count never falls");
     let next = say(&pod, json!({"phase": "Running", "containerStatuses": [running("a", 2), running("b", 2)]}));
     assert!(next.container_statuses.unwrap()[0].state.as_ref().unwrap().running.is_some());
+}
+
+#[test]
+fn a_container_that_waits_for_its_next_attempt_says_so_unless_there_is_none() {
+    let waits = |name: &str| json!({"name": name, "ready": false, "restartCount": 1, "image": "i", "imageID": "", "state": {"waiting": {"reason": "CrashLoopBackOff"}}});
+    for (policy, code, may) in
+        [("Always", 0, true), ("OnFailure", 3, true), ("OnFailure", 0, false), ("Never", 3, false)]
+    {
+        let mut pod = web(json!({"containerStatuses": [ended("a", 1, code), running("b", 2)]}));
+        Arc::make_mut(&mut pod.spec).restart_policy = Some(policy.into());
+        let status = say(&pod, json!({"phase": "Running", "containerStatuses": [waits("a"), running("b", 2)]}));
+        let list = status.container_statuses.unwrap();
+        let of = |state: &Option<ContainerState>| {
+            state.as_ref().and_then(|state| state.terminated.as_ref()).map(|ended| ended.exit_code)
+        };
+        let waiting = list[0].state.as_ref().is_some_and(|state| state.waiting.is_some());
+        assert_eq!((waiting, list[0].restart_count), (may, 1), "{policy} after {code}");
+        assert_eq!(of(if may { &list[0].last_state } else { &list[0].state }), Some(code), "{policy} after {code}");
+    }
 }
 
 #[test]
@@ -232,6 +253,23 @@ fn a_lost_pod_fails_and_its_containers_have_an_unknown_end() {
     assert_eq!(end(1).exit_code, 0, "a known end is kept");
     assert_eq!(condition(&status, "Ready").reason.as_deref(), Some("PodFailed"));
     assert_eq!(status.pod_ip.as_deref(), Some("10.1.0.2"));
+}
+
+#[test]
+fn a_pod_keeps_both_its_addresses_to_the_end() {
+    let pod = web(json!({
+        "phase": "Running", "podIP": "10.1.0.2", "podIPs": [{"ip": "10.1.0.2"}, {"ip": "fd00::2"}],
+        "containerStatuses": [running("a", 0), running("b", 0)],
+    }));
+    let ips = |status: &PodStatus| {
+        status.pod_ips.iter().flatten().map(|address| address.ip.clone()).collect::<Vec<_>>().join(" ")
+    };
+    let ended = json!({"phase": "Succeeded", "containerStatuses": [ended("a", 0, 0), ended("b", 0, 0)]});
+    assert_eq!(ips(&say(&pod, ended)), "10.1.0.2 fd00::2");
+    let lost = failed(&Context { pod: &pod, host_ip: "h", now: now() }, None, "NotFound", "gone");
+    assert_eq!(ips(&lost), "10.1.0.2 fd00::2");
+    let moved = say(&pod, json!({"phase": "Running", "podIP": "10.1.0.3"}));
+    assert_eq!(ips(&moved), "10.1.0.3", "an address of before is none of another network");
 }
 
 #[test]
