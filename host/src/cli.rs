@@ -16,8 +16,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use clap::{ArgGroup, Args, CommandFactory as _, Parser, Subcommand};
+use clap::builder::{PossibleValuesParser, Resettable, TypedValueParser as _};
+use clap::{ArgGroup, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use compat::Legacy;
 pub use log::LogFormat;
@@ -30,7 +30,7 @@ use crate::node::taint::Taint;
 
 /// A Kubernetes node whose pods are what a WebAssembly component makes of them.
 ///
-/// Exit codes: 0 after a clean stop, 64 for wrong usage, 1 for everything else.
+/// Exit codes: 0 after a clean stop, 64 for wrong usage, 128 + signal after a second signal, 1 for everything else.
 #[derive(Debug, Parser)]
 #[command(
     name = "vk-host",
@@ -119,7 +119,8 @@ pub struct Run {
     #[arg(long, value_name = "TAINT", value_parser = taint, help_heading = "Node")]
     taint: Option<TaintFlag>,
     /// No taint
-    #[arg(long, conflicts_with = "taint", help_heading = "Node")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = false, action = clap::ArgAction::Set, help_heading = "Node")]
     disable_taint: bool,
     /// The node's InternalIP, which the API server dials [default: this machine's address towards the API server]
     #[arg(long, value_name = "IP", env = "VKUBELET_POD_IP", help_heading = "Node")]
@@ -147,7 +148,8 @@ pub struct Run {
     /// Port of the kubelet API; 0: any free one
     #[arg(long, value_name = "PORT", env = "KUBELET_PORT", default_value_t = defaults::KUBELET_PORT, help_heading = "Kubelet API")]
     port: u16,
-    /// PEM file of the authorities whose client certificates are known, read again when it changes
+    /// PEM file of the authorities whose client certificates are known, read again when it changes. The default is right only where
+    /// one authority signs both the API server's serving certificate and its --kubelet-client-certificate
     /// [default: the kubeconfig's authority]
     #[arg(
         long,
@@ -310,6 +312,10 @@ impl Run {
     /// The flag, else Virtual Kubelet's variables, else its default.
     fn taint(&self) -> Result<host::TaintConfig, clap::Error> {
         if self.disable_taint {
+            if self.taint.is_some() {
+                let message = "--disable-taint cannot be used with --taint\n";
+                return Err(Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message));
+            }
             return Ok(host::TaintConfig::None);
         }
         if let Some(TaintFlag(taint)) = &self.taint {
@@ -352,7 +358,12 @@ impl Command {
         let mut out = std::io::stdout().lock();
         match self {
             Self::Version => writeln!(out, "vk-host {}", env!("CARGO_PKG_VERSION"))?,
-            Self::Completions { shell } => clap_complete::generate(shell, &mut Cli::command(), "vk-host", &mut out),
+            Self::Completions { shell } => {
+                // The library panics where it cannot write.
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "vk-host", &mut script);
+                out.write_all(&script)?;
+            }
             Self::Plugin(command) => command.run(&mut out)?,
             Self::Man => man::write(Cli::command(), &mut out)?,
             Self::Compatibility => write!(out, "{}", compat::page())?,
@@ -385,8 +396,20 @@ fn providers(directory: &Path) -> anyhow::Result<Vec<String>> {
 }
 
 /// Reads the command line; an error knows its own exit code.
+///
+/// A variable that is empty is not set. Those of a node are nothing to any other command: a Service of the name `kubelet` sets
+/// KUBELET_PORT in every pod beside it.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(arguments)
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let command = Cli::command();
+    let node = arguments.get(1).is_none_or(|word| command.find_subcommand(word).is_none());
+    let mut command = command.mut_args(|argument| {
+        let value = argument.get_env().and_then(std::env::var_os);
+        let counts = value.is_none_or(|value| node && !value.is_empty());
+        if counts { argument } else { argument.env(Resettable::Reset) }
+    });
+    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 #[cfg(test)]
@@ -461,7 +484,12 @@ mod tests {
     fn an_empty_taint_is_none() {
         let taint = |flags: &[&str]| parse(&[&["--plugin", "x"], flags].concat()).unwrap().run.taint().unwrap();
         assert!(matches!(taint(&["--taint", ""]), host::TaintConfig::None));
+        // As pflag has it.
         assert!(matches!(taint(&["--disable-taint"]), host::TaintConfig::None));
+        assert!(matches!(taint(&["--disable-taint=true"]), host::TaintConfig::None));
+        assert!(matches!(taint(&["--disable-taint=false", "--taint", "a"]), host::TaintConfig::Given(_)));
+        let both = parse(&["--plugin", "x", "--disable-taint", "--taint", "a"]).unwrap().run.taint();
+        assert!(both.unwrap_err().to_string().contains("--disable-taint"));
         assert!(matches!(taint(&["--taint", "a"]), host::TaintConfig::Given(_)));
         assert!(matches!(taint(&[]), host::TaintConfig::OfProvider(_)));
     }

@@ -6,7 +6,7 @@
 mod configuration;
 mod measured;
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,8 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, Client};
+use tokio::net::{UdpSocket, lookup_host};
+use tokio::signal::unix::Signal;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -112,11 +114,12 @@ pub struct Host {
 }
 
 impl Config {
-    /// Builds the host and takes its node; from then on no other host is it.
-    pub async fn start(self) -> anyhow::Result<Host> {
+    /// Builds the host and takes its node; from then on no other host is it. `hangup` hears SIGHUP, which asks for the plugin's
+    /// file to be read anew, from before this begins: it would end the process otherwise.
+    pub async fn start(self, hangup: Signal) -> anyhow::Result<Host> {
         let limit = self.startup_timeout;
         let start = async {
-            let mut host = self.build().await?;
+            let mut host = self.build(hangup).await?;
             host.take_node().await?;
             Ok(host)
         };
@@ -129,7 +132,7 @@ impl Config {
     }
 
     /// Takes what it needs, and refuses what is wrong.
-    async fn build(self) -> anyhow::Result<Host> {
+    async fn build(self, hangup: Signal) -> anyhow::Result<Host> {
         let started = Timestamp::now();
         let identity = Identity::open(&self.state_dir)?;
         let server = ApiServer::find(self.kubeconfig.as_deref(), &self.node_name).await?;
@@ -143,6 +146,7 @@ impl Config {
         let internal_ip = match self.internal_ip {
             Some(ip) => ip,
             None => address_towards(&server.url())
+                .await
                 .context("cannot tell this machine's address towards the API server; give --internal-ip")?,
         };
         let node_client = server.client()?;
@@ -162,7 +166,7 @@ impl Config {
         };
         let kubelet = kubelet.bind().await?;
         let plugin = Arc::new(Plugin::load(self.plugin_config(&cluster_id, internal_ip, kubelet.port())).await?);
-        let control = Control::open(&self.state_dir)?;
+        let control = Control::open(&self.state_dir, hangup);
         let mut registrar = Registrar::default();
         let provider: Arc<dyn Provider> = Arc::new(Counted::new(plugin.clone(), &mut registrar));
         let found = configuration::Found {
@@ -274,16 +278,26 @@ impl Config {
 }
 
 /// The address of this machine that packets to the API server leave from. Nothing is sent.
-fn address_towards(url: &str) -> anyhow::Result<IpAddr> {
+async fn address_towards(url: &str) -> anyhow::Result<IpAddr> {
     let uri: http::Uri = url.parse()?;
     let host = uri.host().context("the API server's address has no host")?.trim_matches(['[', ']']);
-    let port = uri.port_u16().unwrap_or(443);
-    let local = |any: &str| -> std::io::Result<IpAddr> {
-        let socket = UdpSocket::bind(any)?;
-        socket.connect((host, port))?;
-        Ok(socket.local_addr()?.ip())
-    };
-    Ok(local("0.0.0.0:0").or_else(|_| local("[::]:0"))?)
+    let mut servers: Vec<SocketAddr> = lookup_host((host, uri.port_u16().unwrap_or(443))).await?.collect();
+    servers.sort_by_key(SocketAddr::is_ipv6);
+    let mut result = Err(anyhow::anyhow!("{host} has no address"));
+    for server in servers {
+        result = local_towards(server).await.map_err(anyhow::Error::from);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+async fn local_towards(server: SocketAddr) -> std::io::Result<IpAddr> {
+    let any = if server.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(server).await?;
+    Ok(socket.local_addr()?.ip())
 }
 
 /// The plain yes or no of a reach.

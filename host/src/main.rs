@@ -31,10 +31,12 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn serve(config: vk_host::host::Config) -> anyhow::Result<()> {
+    // First of all: until somebody hears it, a signal ends the process.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let hangup = signal(SignalKind::hangup())?;
     // The only global state besides the log: rustls asks for one provider of cryptography a process.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let shutdown = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let token = shutdown.clone();
     tokio::spawn(async move {
         let mut signal = async || {
@@ -51,7 +53,7 @@ async fn serve(config: vk_host::host::Config) -> anyhow::Result<()> {
         std::process::exit(code);
     });
     let host = tokio::select! {
-        host = config.start() => host?,
+        host = config.start(hangup) => host?,
         () = shutdown.cancelled() => return Ok(()),
     };
     host.run(shutdown).await

@@ -4,6 +4,7 @@
 //! Dropping it kills it, and so does the end of the test process, whatever way that ends.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -19,6 +20,9 @@ use crate::process::{self, Tie};
 pub const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// How often a host that should end is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Variables that the program inherits: none of them is one of its flags. The last is that of coverage.
+const INHERITED: [&str; 5] = ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"];
 
 /// What a host is started with.
 #[derive(Clone, Debug)]
@@ -59,6 +63,12 @@ pub fn built(name: &str) -> Result<PathBuf> {
     found.with_context(|| {
         format!("{name} is not built beside {}: run `cargo build --workspace --bins`, or `just test`", own.display())
     })
+}
+
+/// Takes from a command of the program what the developer's own environment would tell it: most of its flags have a variable.
+pub fn isolate(command: &mut Command) {
+    let kept = INHERITED.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    command.env_clear().envs(kept);
 }
 
 /// A plugin by name, as `just plugins` builds it.
@@ -125,7 +135,8 @@ impl HostConfig {
             self.write_provider_config(text)?;
             command.arg("--provider-config").arg(self.provider_config_file());
         }
-        command.args(&self.flags).env_remove("KUBECONFIG");
+        command.args(&self.flags);
+        isolate(&mut command);
         Ok(command)
     }
 
@@ -184,6 +195,19 @@ impl Host {
     /// All that it has logged, over restarts.
     pub fn log(&self) -> Result<String> {
         Ok(fs::read_to_string(&self.log)?)
+    }
+
+    /// Where the log ends now: a place for [`log_behind`](Self::log_behind).
+    pub fn log_end(&self) -> Result<u64> {
+        Ok(fs::metadata(&self.log)?.len())
+    }
+
+    /// What it has logged behind a place. A log of many restarts is not read again at each look.
+    pub fn log_behind(&self, place: u64) -> Result<String> {
+        let (mut file, mut said) = (File::open(&self.log)?, Vec::new());
+        file.seek(SeekFrom::Start(place))?;
+        file.read_to_end(&mut said)?;
+        Ok(String::from_utf8_lossy(&said).into_owned())
     }
 
     /// Sends a signal.

@@ -14,7 +14,7 @@ pub(super) fn write(command: clap::Command, out: &mut dyn Write) -> io::Result<(
     let mut page = Roff::default();
     page.control("SH", ["EXIT STATUS"]);
     page.text([roman(
-        "0 after a clean stop, 64 for wrong usage, 1 for everything else; but for 0, one line says why.",
+        "0 after a clean stop, 64 for wrong usage, 128 + signal after a second signal, 1 for everything else; but for 0, one line says why.",
     )]);
     compat::manual(&mut page);
     page.to_writer(out)

@@ -1,9 +1,18 @@
 //! Wrong usage in one line, as all other errors of the program are.
 
-use clap::error::Error;
+use std::ffi::{OsStr, OsString};
 
-/// What clap says over several lines, in one: what is wrong, with flag and value, and what would be right.
+use clap::CommandFactory as _;
+use clap::error::{ContextKind, ContextValue, Error};
+
+use super::Cli;
+
+/// What clap says over several lines, in one: what is wrong, with flag, variable and value, and what would be right.
 pub fn line(error: &Error) -> String {
+    with(error, |name| std::env::var_os(name))
+}
+
+fn with(error: &Error, variable: impl Fn(&OsStr) -> Option<OsString>) -> String {
     let text = error.to_string();
     let mut line = String::new();
     let said = text.lines().map(str::trim).filter(|part| !part.is_empty());
@@ -18,17 +27,37 @@ pub fn line(error: &Error) -> String {
         line.push_str(between);
         line.push_str(part.strip_prefix("error: ").unwrap_or(part));
     }
-    format!("{line}; see --help")
+    let from = source(error, variable).map(|name| format!("; it is from ${name}")).unwrap_or_default();
+    format!("{line}{from}; see --help")
+}
+
+/// The variable that a wrong value is from, which clap does not tell.
+fn source(error: &Error, variable: impl Fn(&OsStr) -> Option<OsString>) -> Option<String> {
+    let context = |kind| match error.get(kind)? {
+        ContextValue::String(text) => Some(text.as_str()),
+        _ => None,
+    };
+    let (flag, value) = (context(ContextKind::InvalidArg)?, context(ContextKind::InvalidValue)?);
+    let mut command = Cli::command();
+    command.build();
+    let name = command.get_arguments().find(|argument| argument.to_string() == flag)?.get_env()?;
+    // A list is told by the one that is wrong.
+    let held = variable(name)?.to_str()?.split(',').any(|part| part == value);
+    held.then(|| name.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
+    use std::ffi::{OsStr, OsString};
 
     use super::super::parse;
 
-    fn line(words: &[&str]) -> String {
-        super::line(&parse(std::iter::once("vk-host").chain(words.iter().copied()).map(OsString::from)).unwrap_err())
+    fn words(words: &[&str]) -> Vec<OsString> {
+        std::iter::once("vk-host").chain(words.iter().copied()).map(OsString::from).collect()
+    }
+
+    fn line(flags: &[&str]) -> String {
+        super::line(&parse(words(flags)).unwrap_err())
     }
 
     #[test]
@@ -55,5 +84,14 @@ mod tests {
                 assert!(line.contains(part), "{words:?} should be answered with {part}: {line}");
             }
         }
+    }
+
+    #[test]
+    fn a_wrong_value_of_a_variable_names_it() {
+        let flags = words(&["--plugin", "x", "--cluster-dns", "10.0.0.10,there"]);
+        let error = parse(flags).unwrap_err();
+        let variable = |value: &'static str| move |name: &OsStr| (name == "KUBE_DNS_IP").then(|| OsString::from(value));
+        assert!(super::with(&error, variable("10.0.0.10,there")).contains("$KUBE_DNS_IP"));
+        assert!(!super::with(&error, variable("10.0.0.10")).contains("KUBE_DNS_IP"), "it is from the flag");
     }
 }

@@ -59,7 +59,8 @@ pub(super) fn show(config: &Config, found: &Found<'_>) -> Value {
             "registerWithTaints": taints(&config.taint, &found.provider.name),
         },
         "vk-host": {
-            "provider": {"name": found.provider.name, "version": found.provider.version},
+            // Filled in when it is shown: a swap changes it.
+            "provider": null,
             "plugin": path(&config.plugin),
             "provider-config": config.provider_config,
             "kubeconfig": config.kubeconfig,

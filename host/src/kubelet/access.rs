@@ -1,6 +1,7 @@
 //! The door: who asks, and whether they may, before a request is looked at.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -12,9 +13,12 @@ use kube::Client;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::SetOnce;
 
-use super::authentication::{self, Authenticator, User};
+use super::authentication::{self, Authenticator, Certificate, User};
 use super::authorization::{self, Attributes, Authorizer};
 use super::tls::Tls;
+
+/// How often it is said that a certificate is not known: anybody can show one.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// How people are told apart, and how long answers about them are kept.
 #[derive(Clone, Debug)]
@@ -49,25 +53,32 @@ impl IntoResponse for Refusal {
 /// Who is at the other end of a connection.
 #[derive(Clone)]
 pub(super) struct Peer {
-    /// The chain that it showed, and who that is.
-    certificate: Option<Arc<(Vec<CertificateDer<'static>>, Arc<User>)>>,
+    shown: Option<Arc<Shown>>,
     /// Set when a request of it was let through.
     admitted: Arc<SetOnce<()>>,
+}
+
+/// A chain of certificates that somebody owns; what it is worth is judged at each request.
+struct Shown {
+    chain: Vec<CertificateDer<'static>>,
+    /// none: it names nobody.
+    user: Option<Arc<User>>,
 }
 
 impl Peer {
     /// One that showed this chain in the handshake.
     pub(super) fn new(chain: Option<&[CertificateDer<'static>]>) -> Self {
-        let certificate = chain.and_then(|chain| {
-            let user = User::of(chain.first()?)?;
-            Some(Arc::new((chain.to_vec(), Arc::new(user))))
+        let shown = chain.and_then(|chain| {
+            let user = User::of(chain.first()?).map(Arc::new);
+            Some(Arc::new(Shown { chain: chain.to_vec(), user }))
         });
-        Self { certificate, admitted: Arc::new(SetOnce::new()) }
+        Self { shown, admitted: Arc::new(SetOnce::new()) }
     }
 
-    /// Whether a certificate names it.
-    pub(super) fn is_named(&self) -> bool {
-        self.certificate.is_some()
+    /// A request of it is let through.
+    pub(super) fn admit(&self) {
+        // Only the first one counts.
+        let _ = self.admitted.set(());
     }
 
     /// Waits until a request of it was let through.
@@ -81,6 +92,8 @@ pub(super) struct Access {
     tls: Arc<Tls>,
     authenticator: Authenticator,
     authorizer: Authorizer,
+    /// When it was last said that a certificate is not known.
+    told: Mutex<Option<Instant>>,
 }
 
 impl Config {
@@ -91,17 +104,40 @@ impl Config {
             tls,
             authenticator: authentication.build(client.clone()),
             authorizer: authorization.build(client, node),
+            told: Mutex::default(),
         }
     }
 }
 
 impl Access {
     async fn check(&self, peer: &Peer, headers: &HeaderMap, attributes: Attributes) -> Result<(), Refusal> {
-        // A connection may outlive its certificate, or the trust in who signed it: each request is judged by what holds now.
-        let holds = |certificate: &&Arc<(Vec<_>, _)>| self.tls.verify_client(&certificate.0);
-        let certificate = peer.certificate.as_ref().filter(holds).map(|certificate| certificate.1.clone());
+        let certificate = peer.shown.as_deref().map_or(Certificate::None, |shown| self.judge(shown));
         let user = self.authenticator.user(certificate, headers).await.ok_or(Refusal::Unauthenticated)?;
         self.authorizer.check(&user, attributes).await
+    }
+
+    /// What a certificate says. A connection may outlive it, or the trust in who signed it: each request is judged by what holds now.
+    fn judge(&self, shown: &Shown) -> Certificate {
+        match self.tls.verify_client(&shown.chain) {
+            Ok(()) => shown.user.clone().map_or(Certificate::None, Certificate::Of),
+            Err(error) => {
+                self.tell_unknown(shown, &error);
+                Certificate::Unknown
+            }
+        }
+    }
+
+    fn tell_unknown(&self, shown: &Shown, error: &rustls::Error) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
+            return;
+        }
+        *told = Some(Instant::now());
+        let name = shown.user.as_ref().map(|user| user.name.as_str()).unwrap_or_default();
+        tracing::warn!(
+            "a client certificate of CN={name:?} is not known by --client-ca-file (by default the kubeconfig's authority): {error}; \
+             if it is the API server's, give what its --kubelet-client-certificate is signed by"
+        );
     }
 }
 
@@ -116,8 +152,7 @@ pub(super) async fn admit(
     if let Err(refusal) = access.check(&peer, request.headers(), attributes).await {
         return refusal.into_response();
     }
-    // Only the first one counts.
-    let _ = peer.admitted.set(());
+    peer.admit();
     // Nobody behind this door has a use for somebody else's token.
     request.headers_mut().remove(AUTHORIZATION);
     next.run(request).await

@@ -1,7 +1,7 @@
 //! Who asks: a client certificate says so, else a bearer token, else, where that is allowed, nobody in particular.
 //!
 //! As the kubelet does it (<https://kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz/>): a certificate wins over
-//! a token, and a token that is no good is not taken for no token.
+//! a token, a token is looked at where the certificate is not known, and neither of them is taken for none if it is no good.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,13 +19,16 @@ use tokio::sync::Semaphore;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::reviews::{self, Kept};
-use crate::apiserver::timed;
 
 /// How long a token stays refused: long enough that one who tries again and again costs the API server little, short enough for one
 /// whose token was just made.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 /// Tokens reviewed at once: anybody who reaches the port can ask for a review.
 const REVIEWS: usize = 32;
+/// Type of the part of a certificate's subject that is the user's UID (`X509UID` of k8s.io/apimachinery/pkg/apis/asn1).
+const UID: &str = "1.3.6.1.4.1.57683.2";
+/// What of [`User::extra`] names the certificate (`CredentialIDKey` of k8s.io/apiserver/pkg/authentication/user).
+const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 /// Group of all who are somebody.
 const AUTHENTICATED: &str = "system:authenticated";
 
@@ -34,23 +37,36 @@ const AUTHENTICATED: &str = "system:authenticated";
 pub struct User {
     /// A certificate's common name; a token's user.
     pub name: String,
-    /// Known of tokens only.
+    /// A token's, and a certificate's that has one.
     pub uid: Option<String>,
     /// A certificate's organizations, a token's groups, and `system:authenticated`.
     pub groups: Vec<String>,
-    /// What else the API server knows of a token's user.
+    /// What else the API server knows of a token's user; a certificate's digest.
     pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl User {
-    /// The user of a verified certificate; none: it names nobody.
+    /// The user of a verified certificate, as the API server reads it (`CommonNameUserConversion` of
+    /// k8s.io/apiserver/pkg/authentication/request/x509); none: it names nobody.
     pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let id = format!("X509SHA256={}", data_encoding::HEXLOWER.encode(&Sha256::digest(certificate)));
         let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
         let subject = certificate.subject();
-        let name = subject.iter_common_name().next()?.as_str().ok().filter(|name| !name.is_empty())?.to_string();
+        // Of several, Go has the last one.
+        let name = subject.iter_common_name().filter_map(|name| name.as_str().ok()).last()?;
+        let mut uids = subject.iter_attributes().filter(|attribute| attribute.attr_type().to_id_string() == UID);
+        let uid = uids.next().map(|uid| uid.as_str().ok().filter(|uid| !uid.is_empty()));
+        if name.is_empty() || uid == Some(None) || uids.next().is_some() {
+            return None;
+        }
         let organizations = subject.iter_organization().filter_map(|group| group.as_str().ok());
-        let groups = organizations.map(str::to_string).collect();
-        Some(Self { name, groups, ..Self::default() }.authenticated())
+        let user = Self {
+            name: name.to_string(),
+            uid: uid.flatten().map(str::to_string),
+            groups: organizations.map(str::to_string).collect(),
+            extra: BTreeMap::from([(CREDENTIAL_ID.to_string(), vec![id])]),
+        };
+        Some(user.authenticated())
     }
 
     /// Who asks without a name.
@@ -90,6 +106,16 @@ pub struct Config {
     pub token_ttl: Duration,
 }
 
+/// What the certificate of a connection says.
+pub(super) enum Certificate {
+    /// There is none, or it names nobody.
+    None,
+    /// It is not of those that are known, or not any more.
+    Unknown,
+    /// It is this user's.
+    Of(Arc<User>),
+}
+
 /// Finds out who asks.
 pub(super) struct Authenticator {
     anonymous: Option<Arc<User>>,
@@ -109,13 +135,14 @@ impl Config {
 
 impl Authenticator {
     /// The user of a request over a connection with this certificate; none: it is told 401.
-    pub(super) async fn user(&self, certificate: Option<Arc<User>>, headers: &HeaderMap) -> Option<Arc<User>> {
-        if certificate.is_some() {
-            return certificate;
+    pub(super) async fn user(&self, certificate: Certificate, headers: &HeaderMap) -> Option<Arc<User>> {
+        if let Certificate::Of(user) = certificate {
+            return Some(user);
         }
-        match self.tokens.as_ref().zip(bearer(headers)) {
-            Some((tokens, token)) => tokens.user(token).await,
-            None => self.anonymous.clone(),
+        match (self.tokens.as_ref().zip(bearer(headers)), certificate) {
+            (Some((tokens, token)), _) => tokens.user(token).await,
+            (None, Certificate::None) => self.anonymous.clone(),
+            (None, _) => None,
         }
     }
 }
@@ -150,11 +177,11 @@ impl Tokens {
             ..TokenReview::default()
         };
         let params = PostParams::default();
-        let asked = async {
+        let asked = reviews::ask(|| async {
             let _place = self.places.acquire().await;
             self.reviews.create(&params, &review).await
-        };
-        let status = timed(reviews::TIMEOUT, asked).await?.status.unwrap_or_default();
+        });
+        let status = asked.await?.status.unwrap_or_default();
         let user = status.user.filter(|_| status.authenticated == Some(true)).map(User::from);
         Ok(user.filter(|user| !user.name.is_empty()).map(Arc::new))
     }
@@ -176,18 +203,42 @@ mod tests {
 
     #[test]
     fn a_certificate_names_user_and_groups() {
-        let user = User::of(&certificate(&[
-            (rcgen::DnType::CommonName, "kube-apiserver-kubelet-client"),
-            (rcgen::DnType::OrganizationName, "system:masters"),
-        ]));
+        use rcgen::DnType::{CommonName, CustomDnType, OrganizationName};
+        let uid = || CustomDnType(vec![1, 3, 6, 1, 4, 1, 57683, 2]);
+        let shown = certificate(&[
+            (CommonName, "kube-apiserver-kubelet-client"),
+            (OrganizationName, "system:masters"),
+            (uid(), "7"),
+        ]);
+        let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(&shown));
         let expected = User {
             name: "kube-apiserver-kubelet-client".into(),
+            uid: Some("7".into()),
             groups: vec!["system:masters".into(), "system:authenticated".into()],
-            ..User::default()
+            extra: BTreeMap::from([(CREDENTIAL_ID.into(), vec![format!("X509SHA256={digest}")])]),
         };
-        assert_eq!(user, Some(expected));
-        assert_eq!(User::of(&certificate(&[(rcgen::DnType::OrganizationName, "system:masters")])), None);
-        assert_eq!(User::of(&certificate(&[(rcgen::DnType::CommonName, "")])), None);
+        assert_eq!(User::of(&shown), Some(expected));
+        for nobody in
+            [&[(OrganizationName, "system:masters")][..], &[(CommonName, "")], &[(CommonName, "a"), (uid(), "")]]
+        {
+            assert_eq!(User::of(&certificate(nobody)), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_is_not_known_is_not_taken_for_none() {
+        let client = Client::new(
+            tower::service_fn(async |_| Err::<http::Response<kube::client::Body>, _>("no API server")),
+            "a",
+        );
+        let config = Config { anonymous: true, tokens: false, token_ttl: Duration::ZERO };
+        let authenticator = config.build(client);
+        let user =
+            async |certificate| authenticator.user(certificate, &HeaderMap::new()).await.map(|user| user.name.clone());
+        let somebody = Arc::new(User { name: "a".into(), ..User::default() });
+        assert_eq!(user(Certificate::Of(somebody)).await.as_deref(), Some("a"));
+        assert_eq!(user(Certificate::None).await.as_deref(), Some("system:anonymous"));
+        assert_eq!(user(Certificate::Unknown).await, None);
     }
 
     #[test]

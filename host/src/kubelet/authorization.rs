@@ -16,7 +16,6 @@ use moka::future::Cache;
 use super::access::Refusal;
 use super::authentication::User;
 use super::reviews::{self, Kept};
-use crate::apiserver::timed;
 
 /// Subresources of paths and of all below them, tried in this order: the finer one first, so that a monitor needs no right to run
 /// commands (KEP-2862; `GetRequestAttributes` of the kubelet's server/auth.go). `proxy` is all that is left.
@@ -138,7 +137,7 @@ impl Authorizer {
             ..SubjectAccessReview::default()
         };
         let params = PostParams::default();
-        let review = timed(reviews::TIMEOUT, self.reviews.create(&params, &review)).await?;
+        let review = reviews::ask(|| self.reviews.create(&params, &review)).await?;
         Ok(review.status.is_some_and(|status| status.allowed))
     }
 }

@@ -22,7 +22,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
 use kube::api::{ObjectMeta, PostParams};
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::watch_object;
+use kube::runtime::watcher::{self, watch_object};
 use kube::{Api, Client};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
@@ -40,6 +40,7 @@ use crate::node::identity;
 use crate::pods::Backoff;
 use crate::pods::events::Events;
 use crate::pods::resolve;
+use crate::provider::Address;
 
 /// Who signs.
 const SIGNER: &str = "kubernetes.io/kubelet-serving";
@@ -76,6 +77,16 @@ enum Error {
         /// What was said.
         source: Box<kube::Error>,
     },
+    /// It may be made, and not be looked at.
+    #[error(
+        "cannot see what becomes of CertificateSigningRequest {name}, for which verbs list and watch are needed: {message}"
+    )]
+    Unseen {
+        /// Its name.
+        name: String,
+        /// What was said.
+        message: String,
+    },
     /// Somebody said no.
     #[error("CertificateSigningRequest {name} was denied: {message}")]
     Denied {
@@ -105,6 +116,7 @@ impl Error {
     fn reason(&self) -> &'static str {
         match self {
             Self::Request(_) | Self::Keep(_) | Self::Refused { .. } => "ServingCertificateNotRequested",
+            Self::Unseen { .. } => "ServingCertificateNotSeen",
             Self::Denied { .. } => "ServingCertificateDenied",
             Self::Certificate(_) | Self::Failed { .. } | Self::Gone(_) | Self::Unfit(_) => "ServingCertificateFailed",
         }
@@ -192,6 +204,18 @@ impl Term {
     }
 }
 
+/// An address of the node as a name in a certificate, as the kubelet has them (`addressesToHostnamesAndIPs` of its certificate package).
+fn name(Address { kind, address }: &Address) -> Option<String> {
+    let ip = || address.parse::<IpAddr>().ok().map(|ip| ip.to_string());
+    let dns = || Some(address.to_ascii_lowercase()).filter(|name| !name.is_empty());
+    match kind.as_str() {
+        "Hostname" => ip().or_else(dns),
+        "InternalIP" | "ExternalIP" => ip(),
+        "InternalDNS" | "ExternalDNS" => dns(),
+        _ => None,
+    }
+}
+
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
@@ -202,7 +226,7 @@ pub(super) struct Requester {
     pub client: Client,
     pub node: String,
     pub state_dir: PathBuf,
-    /// Knows the address that the node has.
+    /// Knows the addresses that the node has.
     pub told: Arc<ArcSwap<resolve::Node>>,
     pub events: Events,
     pub tls: Arc<Tls>,
@@ -242,10 +266,12 @@ impl Requester {
         }
     }
 
-    /// What the API server may call the node.
+    /// What the API server may call the node: all its addresses, of which it chooses.
     fn names(&self) -> BTreeSet<String> {
-        let address: Option<IpAddr> = self.told.load().internal_ip.parse().ok();
-        std::iter::once(self.node.clone()).chain(address.map(|address| address.to_string())).collect()
+        let told = self.told.load();
+        let names: BTreeSet<String> = told.addresses.iter().filter_map(name).collect();
+        // No request is made without a name.
+        if names.is_empty() { BTreeSet::from([self.node.clone(), told.internal_ip.clone()]) } else { names }
     }
 
     /// Asks for a certificate, waits for it, keeps it and serves with it; none: the names are out of date.
@@ -344,7 +370,12 @@ impl Requester {
                         }
                     }
                     Ok(None) => return Err(Error::Gone(name.into())),
-                    Err(error) => tracing::debug!(%error, "watch of the CertificateSigningRequest interrupted"),
+                    Err(error) => {
+                        if let Some(message) = refusal(&error) {
+                            return Err(Error::Unseen { name: name.into(), message });
+                        }
+                        tracing::debug!(%error, "watch of the CertificateSigningRequest interrupted");
+                    }
                 },
             }
         }
@@ -358,6 +389,17 @@ impl Requester {
         tracing::info!("{message}");
         self.events.node("ServingCertificateRequested", message);
     }
+}
+
+/// What the API server said, if it does not let this host look.
+fn refusal(error: &watcher::Error) -> Option<String> {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status,
+        _ => return None,
+    };
+    matches!(status.code, 401 | 403).then(|| status.message.clone())
 }
 
 /// One name for one key and one set of names, so that a restart finds its request again.
@@ -408,6 +450,32 @@ mod tests {
         }
         assert!(!term(0).is_due(&names(&["n"]), 1000), "one name more than needed");
         assert!(term(0).is_due(&names(&["n", "10.0.0.2"]), 1000), "another address");
+    }
+
+    #[test]
+    fn all_addresses_of_the_node_are_names_of_it() {
+        let table = [
+            ("Hostname", "Node-1.Example.COM", Some("node-1.example.com")),
+            ("Hostname", "10.0.0.1", Some("10.0.0.1")),
+            ("InternalIP", "FD00::0001", Some("fd00::1")),
+            ("ExternalIP", "not an address", None),
+            ("ExternalDNS", "n.Example.com", Some("n.example.com")),
+            ("InternalDNS", "", None),
+            ("Something", "n", None),
+        ];
+        for (kind, address, expected) in table {
+            let found = name(&Address { kind: kind.into(), address: address.into() });
+            assert_eq!(found.as_deref(), expected, "{kind} {address}");
+        }
+    }
+
+    #[test]
+    fn who_may_not_look_is_told_and_an_interruption_passes() {
+        let status = |code| Box::new(kube::core::Status { code, ..kube::core::Status::failure("so", "So") });
+        let list = |code| watcher::Error::InitialListFailed(kube::Error::Api(status(code)));
+        assert_eq!(refusal(&list(403)).as_deref(), Some("so"));
+        assert_eq!(refusal(&watcher::Error::WatchStartFailed(kube::Error::Api(status(401)))).as_deref(), Some("so"));
+        assert!(refusal(&list(503)).is_none() && refusal(&watcher::Error::NoResourceVersion).is_none());
     }
 
     #[test]

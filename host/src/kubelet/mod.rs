@@ -1,7 +1,8 @@
 //! The kubelet API: HTTPS on the node's port, for the API server.
 //!
 //! Every request is authenticated ([`authentication`]) and authorized by the API server ([`authorization`]) before it is looked at
-//! ([`access`]). Certificates come and go while connections stay ([`serving`]).
+//! ([`access`]). Certificates come and go while connections stay ([`serving`]); connections of whom nobody knows are few and short
+//! ([`strangers`]).
 
 pub mod access;
 pub mod authentication;
@@ -18,6 +19,7 @@ mod reviews;
 mod router;
 pub mod serving;
 mod stats;
+mod strangers;
 pub mod tls;
 
 use std::net::{IpAddr, SocketAddr};
@@ -29,7 +31,6 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use kube::Client;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
@@ -39,12 +40,10 @@ use crate::pods::events::Events;
 use crate::pods::index::Index;
 use crate::pods::resolve;
 use crate::provider::Provider;
+use connection::Server;
 use csr::Requester;
 use serving::{Serving, Sources, Watched};
 use tls::Tls;
-
-/// Connections at once; more wait. Far more than an API server opens, far fewer than there are file descriptors.
-const CONNECTIONS: usize = 512;
 
 /// Why there is no kubelet API.
 #[derive(Debug, thiserror::Error)]
@@ -192,33 +191,26 @@ impl Listening {
         let router = router::new().layer(axum::middleware::from_fn_with_state(access, access::admit)).with_state(api);
         tracing::info!(%address, "kubelet API listens");
         let connections = TaskTracker::new();
-        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        let server = Arc::new(Server::new(tls, router, shutdown.clone()));
         loop {
-            let permit = tokio::select! {
-                permit = permits.clone().acquire_owned() => permit,
-                () = shutdown.cancelled() => break,
-            };
-            let stream = tokio::select! {
+            tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok((stream, _)) => drop(connections.spawn(server.clone().serve(stream))),
                     Err(error) => {
                         // Out of file descriptors, most likely: they come back.
                         tracing::warn!(%error, "connection not accepted");
                         tokio::time::sleep(Duration::from_millis(100)).await;
-                        continue;
                     }
                 },
                 () = shutdown.cancelled() => break,
-            };
-            let connection = connection::serve(tls.clone(), stream, router.clone(), shutdown.clone());
-            connections.spawn(async move {
-                connection.await;
-                drop(permit);
-            });
+            }
         }
+        drop(listener);
         connections.close();
         if tokio::time::timeout(logs::DRAIN, connections.wait()).await.is_err() {
-            tracing::warn!("connections of the kubelet API were cut");
+            tracing::warn!(connections = connections.len(), "connections of the kubelet API are cut");
+            server.cut();
+            connections.wait().await;
         }
     }
 }

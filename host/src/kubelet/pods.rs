@@ -13,7 +13,8 @@ use crate::provider::ObservedPod;
 pub(super) async fn list(State(api): State<Api>) -> Response {
     let mut pods = api.pods.all();
     pods.sort_by_cached_key(|pod| (pod.metadata.namespace.clone(), pod.metadata.name.clone()));
-    pod_list(pods.iter().map(|pod| &*pod.manifest))
+    let manifests: Vec<String> = pods.iter().map(|pod| pod.manifest()).collect();
+    pod_list(manifests.iter().map(String::as_str))
 }
 
 /// Pods of which the backend runs at least one container now. As the kubelet asks its runtime, this asks the provider; a
@@ -39,7 +40,7 @@ fn runs(pod: &ObservedPod) -> bool {
 fn manifest(api: &Api, pod: &ObservedPod) -> String {
     let id = &pod.id;
     match api.pods.get(&id.namespace, &id.name).filter(|known| known.uid() == id.uid) {
-        Some(known) => known.manifest.to_string(),
+        Some(known) => known.manifest(),
         None => json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"namespace": id.namespace, "name": id.name, "uid": id.uid},

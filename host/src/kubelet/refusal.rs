@@ -16,3 +16,14 @@ pub(super) fn answer(error: &Error) -> Response {
     };
     (status, error.message.clone()).into_response()
 }
+
+/// The answer to a reader of a log. Of all the statuses that are none of its own the API server keeps the sentence of 400 and 500 alone
+/// (`GenericHttpResponseChecker` of k8s.io/apiserver), and says something in general to the rest; the kubelet answers 400.
+pub(super) fn answer_reader(error: &Error) -> Response {
+    let status = match error.code {
+        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Code::Internal | Code::Unknown | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    (status, error.message.clone()).into_response()
+}

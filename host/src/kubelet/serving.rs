@@ -1,7 +1,7 @@
 //! Where the certificates come from, and keeping them up to date while connections go on.
 //!
 //! Files are read again when they hold something else: a mounted Secret changes by the swap of a link, and people copy files over
-//! files. What a file holds is compared, not its times, so that neither way is missed. Something broken is refused, and what was there
+//! files. What a file holds is compared, not its times, so that neither way is missed, and what was compared is what is used. Something broken is refused, and what was there
 //! before stays; a certificate that is newer than its key waits for the key by the same rule.
 
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::csr::Issued;
-use super::tls::{self, Clients, Error, Tls};
+use super::tls::{self, Error, PemFile, Tls};
 use crate::pods::events::Events;
 
 /// How often files are looked at. A mounted Secret itself follows within a minute or two; this adds little to it.
@@ -54,20 +54,23 @@ impl Sources<'_> {
     /// Reads them, and says what is to be read again.
     pub(super) fn read(self) -> Result<(Tls, Vec<Watched>), Error> {
         let mut watched = Vec::new();
-        // A stamp first: what changes in between is read once more.
         let clients = match self.client_ca {
             Some(path) => {
-                let source = Source::Clients(path.to_path_buf());
-                watched.push(Watched::new(source));
-                read_clients(path)?
+                let file = read_clients(path);
+                watched.push(Watched { source: Source::Clients(path.to_path_buf()), stamp: stamp([&file]) });
+                file.clients()?
             }
-            None => tls::clients(self.cluster_ca.iter().map(|der| CertificateDer::from(der.clone())))?,
+            None => {
+                let authorities = self.cluster_ca.iter().map(|der| CertificateDer::from(der.clone()));
+                tls::clients("the kubeconfig's certificate authority", authorities)?
+            }
         };
         let own = match self.serving {
             Serving::Files { certificate, key } => {
                 let source = Source::Own { certificate: certificate.clone(), key: key.clone() };
-                watched.push(Watched::new(source));
-                tls::read_own(certificate, key)?
+                let (certificate, key) = read_own(certificate, key);
+                watched.push(Watched { source, stamp: stamp([&certificate, &key]) });
+                certificate.own(&key)?
             }
             Serving::Requested => match Issued::kept(self.state_dir) {
                 Some(issued) if !issued.is_over() => issued.own,
@@ -87,43 +90,24 @@ impl Sources<'_> {
     }
 }
 
-fn read_clients(path: &Path) -> Result<Clients, Error> {
-    tls::clients(tls::read_certificates(path)?)
+fn read_clients(path: &Path) -> PemFile<'_> {
+    PemFile::read("--client-ca-file", path)
+}
+
+fn read_own<'a>(certificate: &'a Path, key: &'a Path) -> (PemFile<'a>, PemFile<'a>) {
+    (PemFile::read("--tls-cert-file", certificate), PemFile::read("--tls-private-key-file", key))
+}
+
+/// Tells one content of files from another.
+fn stamp<const N: usize>(files: [&PemFile<'_>; N]) -> [u8; 32] {
+    let mut stamp = Sha256::new();
+    files.iter().for_each(|file| stamp.update(file.digest()));
+    stamp.finalize().into()
 }
 
 enum Source {
     Own { certificate: PathBuf, key: PathBuf },
     Clients(PathBuf),
-}
-
-impl Source {
-    /// Tells one content of the files from another.
-    fn stamp(&self) -> [u8; 32] {
-        let paths = match self {
-            Self::Own { certificate, key } => vec![certificate, key],
-            Self::Clients(path) => vec![path],
-        };
-        let mut stamp = Sha256::new();
-        for path in paths {
-            // A file that is not there is one more content.
-            let content = std::fs::read(path).unwrap_or_else(|error| error.to_string().into_bytes());
-            stamp.update(Sha256::digest(content));
-        }
-        stamp.finalize().into()
-    }
-
-    fn apply(&self, tls: &Tls) -> Result<&'static str, Error> {
-        Ok(match self {
-            Self::Own { certificate, key } => {
-                tls.set_own(tls::read_own(certificate, key)?);
-                "serving certificate"
-            }
-            Self::Clients(path) => {
-                tls.set_clients(read_clients(path)?);
-                "client CA"
-            }
-        })
-    }
 }
 
 /// Files, and what they held when they were looked at last.
@@ -133,14 +117,22 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    fn new(source: Source) -> Self {
-        Self { stamp: source.stamp(), source }
-    }
-
     /// Uses what the files hold, if it is something else than before; `None` otherwise. Something broken is told once.
     fn look(&mut self, tls: &Tls) -> Option<Result<&'static str, Error>> {
-        let stamp = self.source.stamp();
-        (std::mem::replace(&mut self.stamp, stamp) != stamp).then(|| self.source.apply(tls))
+        let Self { source, stamp: before } = self;
+        let mut changed = |now: [u8; 32]| std::mem::replace(before, now) != now;
+        match source {
+            Source::Own { certificate, key } => {
+                let (certificate, key) = read_own(certificate, key);
+                changed(stamp([&certificate, &key]))
+                    .then(|| certificate.own(&key).map(|own| tls.set_own(own)).map(|()| "serving certificate"))
+            }
+            Source::Clients(path) => {
+                let file = read_clients(path);
+                changed(stamp([&file]))
+                    .then(|| file.clients().map(|clients| tls.set_clients(clients)).map(|()| "client CA"))
+            }
+        }
     }
 }
 
@@ -212,7 +204,7 @@ mod tests {
         // The certificate is replaced before its key is.
         std::fs::copy(root.path().join("1/tls.crt"), root.path().join("2/tls.crt")).unwrap();
         let error = files.look(&tls).unwrap().unwrap_err();
-        assert!(matches!(error, Error::Unusable(_)), "{error}");
+        assert!(matches!(error, Error::Pair { .. }), "{error}");
         assert_eq!(tls.own().cert, std::slice::from_ref(&second), "the old one serves on");
         assert!(files.look(&tls).is_none(), "it is told once");
         std::fs::copy(root.path().join("1/tls.key"), root.path().join("2/tls.key")).unwrap();
@@ -221,7 +213,7 @@ mod tests {
 
         std::fs::remove_file(&data).unwrap();
         let error = files.look(&tls).unwrap().unwrap_err().to_string();
-        assert!(error.contains("private key file") && error.contains("tls.key"), "{error}");
+        assert!(error.contains("--tls-private-key-file") && error.contains("tls.key"), "{error}");
     }
 
     #[test]
@@ -252,12 +244,19 @@ mod tests {
         };
         let (tls, mut watched) = sources.read().unwrap();
         let [files] = watched.as_mut_slice() else { panic!("one source") };
-        assert!(tls.verify_client(&of_one) && !tls.verify_client(&of_two) && !tls.verify_client(&[]));
+        let knows = |chain: &[CertificateDer<'_>]| tls.verify_client(chain).is_ok();
+        assert!(knows(&of_one) && !knows(&of_two) && !knows(&[]));
         std::fs::write(&file, "no certificate").unwrap();
         assert!(files.look(&tls).unwrap().is_err());
-        assert!(tls.verify_client(&of_one), "the old one stays");
+        assert!(knows(&of_one), "the old one stays");
+        // Its second certificate is none.
+        std::fs::write(&file, two.pem() + "-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n")
+            .unwrap();
+        let error = files.look(&tls).unwrap().unwrap_err().to_string();
+        assert!(error.contains("certificate 2 of --client-ca-file "), "{error}");
+        assert!(knows(&of_one) && !knows(&of_two), "not a half of it");
         std::fs::write(&file, two.pem()).unwrap();
         assert!(files.look(&tls).unwrap().is_ok());
-        assert!(!tls.verify_client(&of_one) && tls.verify_client(&of_two));
+        assert!(!knows(&of_one) && knows(&of_two));
     }
 }

@@ -4,33 +4,55 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+use sha2::{Digest as _, Sha256};
 use tokio_rustls::TlsAcceptor;
 
 /// What is wrong with the certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read or holds something else.
-    #[error("cannot use {what} {}: {message}", path.display())]
+    #[error("cannot use {flag} {}: {message}", path.display())]
     File {
         /// Which of them.
-        what: &'static str,
+        flag: &'static str,
         /// Where.
         path: PathBuf,
         /// What is wrong.
         message: String,
+    },
+    /// A certificate and a key that are not each other's.
+    #[error("cannot use --tls-cert-file {} with --tls-private-key-file {}: {source}", certificate.display(), key.display())]
+    Pair {
+        /// The one.
+        certificate: PathBuf,
+        /// The other.
+        key: PathBuf,
+        /// What is wrong.
+        source: rustls::Error,
     },
     /// Nothing says whose clients are trusted.
     #[error(
         "no client CA: the kubeconfig has none, so give --client-ca-file (what the API server's --kubelet-client-certificate is signed by)"
     )]
     NoClientCa,
-    /// They do not fit together.
+    /// An authority that cannot be one.
+    #[error("cannot use certificate {number} of {origin} as a client CA: {message}")]
+    Authority {
+        /// Where it is from.
+        origin: String,
+        /// Which one, from 1.
+        number: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// A certificate that comes from no file of the command line.
     #[error("cannot use the serving certificate: {0}")]
     Unusable(String),
 }
@@ -51,7 +73,7 @@ impl Current {
     fn new(own: Arc<CertifiedKey>, clients: Clients) -> Self {
         // A configuration of its own, with sessions of its own: none is resumed under a certificate or an authority of before.
         let mut config = ServerConfig::builder()
-            .with_client_cert_verifier(clients.clone())
+            .with_client_cert_verifier(Arc::new(Owned(clients.clone())))
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(own.clone())));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Self { own, clients, config: Arc::new(config) }
@@ -70,16 +92,16 @@ impl Tls {
         self.0.load().own.clone()
     }
 
-    /// For one new connection. A client without certificate gets in too, and has to say otherwise who it is; one with a foreign
-    /// certificate does not get through the handshake.
+    /// For one new connection. A client without certificate gets in too, and so does one with a foreign certificate: it has to say
+    /// otherwise who it is. Whether the certificate is worth anything [`verify_client`](Self::verify_client) tells, at each request.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.0.load().config.clone())
     }
 
-    /// Whether a client that shows this chain would be known now.
-    pub(super) fn verify_client(&self, chain: &[CertificateDer<'_>]) -> bool {
-        let Some((end, intermediates)) = chain.split_first() else { return false };
-        self.0.load().clients.verify_client_cert(end, intermediates, UnixTime::now()).is_ok()
+    /// An error unless a client that shows this chain is known now.
+    pub(super) fn verify_client(&self, chain: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
+        let (end, intermediates) = chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+        self.0.load().clients.verify_client_cert(end, intermediates, UnixTime::now()).map(drop)
     }
 
     /// Has another certificate from now on.
@@ -94,38 +116,130 @@ impl Tls {
     }
 }
 
-/// The certificates of a PEM file.
-pub(super) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let failed = |message: String| Error::File { what: "certificate file", path: path.to_path_buf(), message };
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    match certificates {
-        Ok(list) if list.is_empty() => Err(failed("it holds no PEM certificate".into())),
-        Ok(list) => Ok(list),
-        Err(error) => Err(failed(error.to_string())),
+/// What a client has to prove in the handshake: that it owns the certificate that it shows, whoever signed that. As the kubelet does it
+/// (`tls.RequestClientCert`), so that a wrong certificate is answered with 401 and not with an alert that nobody understands.
+#[derive(Debug)]
+struct Owned(Clients);
+
+impl ClientCertVerifier for Owned {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 
-/// A serving certificate with its chain, and its key; both may be in one file.
-pub(super) fn read_own(certificate: &Path, key: &Path) -> Result<CertifiedKey, Error> {
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| Error::File {
-        what: "private key file",
-        path: key.to_path_buf(),
-        message: error.to_string(),
-    })?;
-    own(read_certificates(certificate)?, private)
+/// A PEM file of the command line as it was at one look: what is compared is what is used.
+pub(super) struct PemFile<'a> {
+    flag: &'static str,
+    path: &'a Path,
+    content: std::io::Result<Vec<u8>>,
+}
+
+impl<'a> PemFile<'a> {
+    /// Reads it, once.
+    pub(super) fn read(flag: &'static str, path: &'a Path) -> Self {
+        Self { flag, path, content: std::fs::read(path) }
+    }
+
+    /// Tells one content from another; that it is not there is one more content.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        match &self.content {
+            Ok(content) => Sha256::digest(content).into(),
+            Err(error) => Sha256::digest(error.to_string()).into(),
+        }
+    }
+
+    fn content(&self) -> Result<&[u8], Error> {
+        self.content.as_deref().map_err(|error| self.error(error))
+    }
+
+    fn error(&self, message: &dyn ToString) -> Error {
+        Error::File { flag: self.flag, path: self.path.to_path_buf(), message: message.to_string() }
+    }
+
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, Error> {
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(self.content()?).collect();
+        match certificates {
+            Ok(list) if list.is_empty() => Err(self.error(&"it holds no PEM certificate")),
+            Ok(list) => Ok(list),
+            Err(error) => Err(self.error(&error)),
+        }
+    }
+
+    /// Clients of the authorities that it holds.
+    pub(super) fn clients(&self) -> Result<Clients, Error> {
+        clients(&format!("{} {}", self.flag, self.path.display()), self.certificates()?)
+    }
+
+    /// The serving certificate with its chain that it holds, and its key of another file, or of the same one.
+    pub(super) fn own(&self, key: &PemFile<'_>) -> Result<CertifiedKey, Error> {
+        let private = PrivateKeyDer::from_pem_slice(key.content()?).map_err(|error| key.error(&error))?;
+        certified(self.certificates()?, private).map_err(|source| Error::Pair {
+            certificate: self.path.to_path_buf(),
+            key: key.path.to_path_buf(),
+            source,
+        })
+    }
 }
 
 /// They fit together, or it is an error.
 pub(super) fn own(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<CertifiedKey, Error> {
-    CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider())
-        .map_err(|error| Error::Unusable(error.to_string()))
+    certified(chain, key).map_err(|error| Error::Unusable(error.to_string()))
 }
 
-/// Clients of these authorities, DER encoded.
-pub(super) fn clients(authorities: impl IntoIterator<Item = CertificateDer<'static>>) -> Result<Clients, Error> {
+fn certified(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<CertifiedKey, rustls::Error> {
+    CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider())
+}
+
+/// Clients of these authorities, DER encoded; `origin` says where they are from. One that cannot be used is an error, as it is of
+/// client-go: its clients would be refused without a word.
+pub(super) fn clients(
+    origin: &str,
+    authorities: impl IntoIterator<Item = CertificateDer<'static>>,
+) -> Result<Clients, Error> {
     let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(authorities);
-    if added == 0 {
+    for (number, authority) in (1..).zip(authorities) {
+        roots.add(authority).map_err(|error| Error::Authority {
+            origin: origin.into(),
+            number,
+            message: error.to_string(),
+        })?;
+    }
+    if roots.is_empty() {
         return Err(Error::NoClientCa);
     }
     let verifier = WebPkiClientVerifier::builder(roots.into()).allow_unauthenticated().build();

@@ -47,15 +47,35 @@ impl Requests {
             self.durations.clone(),
         );
     }
+}
 
-    fn count(&self, method: &Method, target: &Target, answer: Option<StatusCode>, began: Instant) {
-        let method = method.as_str().to_string();
-        let code = answer.map_or_else(|| "<error>".to_string(), |status| status.as_str().to_string());
-        let Target { resource, subresource } = target.clone();
-        self.durations
+/// One request that runs. Dropped before its end, it is counted as one without an answer.
+struct Running {
+    requests: Requests,
+    method: Method,
+    target: Target,
+    began: Instant,
+    answer: Option<StatusCode>,
+}
+
+impl Running {
+    /// Ends with this answer, if there was one.
+    fn end(mut self, answer: Option<StatusCode>) {
+        self.answer = answer;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let method = self.method.as_str().to_string();
+        let code = self.answer.map_or_else(|| "<error>".to_string(), |status| status.as_str().to_string());
+        let Target { resource, subresource } = std::mem::take(&mut self.target);
+        self.requests
+            .durations
             .get_or_create(&[("verb", method.clone()), ("resource", resource.clone())])
-            .observe(began.elapsed().as_secs_f64());
-        self.ended
+            .observe(self.began.elapsed().as_secs_f64());
+        self.requests
+            .ended
             .get_or_create(&[("method", method), ("resource", resource), ("subresource", subresource), ("code", code)])
             .inc();
     }
@@ -116,12 +136,17 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (method, target) = (request.method().clone(), Target::of(request.uri().path()));
-        let (requests, began) = (self.requests.clone(), Instant::now());
+        let running = Running {
+            requests: self.requests.clone(),
+            method: request.method().clone(),
+            target: Target::of(request.uri().path()),
+            began: Instant::now(),
+            answer: None,
+        };
         let answer = self.inner.call(request);
         async move {
             let answer = answer.await;
-            requests.count(&method, &target, answer.as_ref().ok().map(Response::status), began);
+            running.end(answer.as_ref().ok().map(Response::status));
             answer
         }
         .boxed()
@@ -155,17 +180,23 @@ mod tests {
         let requests = Requests::default();
         requests.register(&mut registrar);
         let service = tower::service_fn(|request: Request<()>| async move {
-            if request.uri().path().ends_with("lost") { Err("lost") } else { Ok(Response::new(())) }
+            match request.uri().path().rsplit('/').next() {
+                Some("lost") => Err("lost"),
+                Some("hangs") => std::future::pending().await,
+                _ => Ok(Response::new(())),
+            }
         });
         let mut service = requests.layer(service);
         for name in ["found", "lost"] {
             let request = Request::patch(format!("/api/v1/namespaces/a/pods/{name}")).body(()).unwrap();
             assert_eq!(service.call(request).await.is_ok(), name == "found");
         }
+        let hangs = service.call(Request::patch("/api/v1/namespaces/a/pods/hangs").body(()).unwrap());
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(1), hangs).await.is_err());
         let text = registrar.finish().text().unwrap();
-        for code in ["200", "<error>"] {
+        for (code, count) in [("200", 1), ("<error>", 2)] {
             let line = format!(
-                r#"rest_client_requests_total{{method="PATCH",resource="pods",subresource="",code="{code}"}} 1"#
+                r#"rest_client_requests_total{{method="PATCH",resource="pods",subresource="",code="{code}"}} {count}"#
             );
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }

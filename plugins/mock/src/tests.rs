@@ -713,6 +713,18 @@ fn usage_grows_with_time() {
 }
 
 #[test]
+fn what_a_pod_has_used_does_not_fall_when_a_container_starts_again() {
+    testing::reset();
+    let spec = json!({"containers": [{"name": "web", "image": "w", "resources": {"requests": {"cpu": "500m"}}}]});
+    create(&pod_with("crash", &[("run-for", "6s"), ("exit-code", "1")], spec));
+    testing::advance(seconds(10));
+    let usage = Mock::get_stats_summary(None).unwrap().items;
+    // The first restart is at once: it runs for the fourth second of its second attempt.
+    let cpu: Vec<_> = usage.iter().map(|usage| usage.cpu.unwrap()).collect();
+    assert_eq!(cpu, [Duration::from_secs(1), Duration::from_millis(2500)]);
+}
+
+#[test]
 fn the_node_is_what_the_file_says_and_faults_follow_it() {
     testing::reset();
     assert!(Mock::configure().is_ok() && Mock::ping().is_ok());

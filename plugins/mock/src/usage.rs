@@ -10,7 +10,7 @@ use vk_provider::{Page, PodRef, Result, Stats};
 use crate::Mock;
 use crate::backend::{self, PODS};
 use crate::record::{Part, Record, hash};
-use crate::state::Life;
+use crate::state::{Life, Run};
 
 /// Of a container without a request: from 10 to 49 thousandths of a core, from 16 to 31 MiB.
 const IDLE_CPU: u64 = 10;
@@ -47,10 +47,13 @@ fn pod(id: &PodRef, record: &Record, now: u64, items: &mut Vec<Usage>) {
         return;
     }
     let (mut cpu, mut memory) = (Duration::ZERO, 0);
-    for (part, life) in record.containers.iter().zip(snapshot.init.iter().chain(&snapshot.main)) {
+    let runs = record.timing.init.iter().chain(&record.timing.main);
+    let lives = snapshot.init.iter().chain(&snapshot.main);
+    for ((part, run), life) in record.containers.iter().zip(runs).zip(lives) {
+        // Counters do not fall: what earlier attempts used the pod has used.
+        cpu += cpu_time(id, part, ran(run, *life, now));
         if let Life::Running(attempt) = life {
             let usage = container(id, part, attempt.start, now);
-            cpu += usage.cpu.unwrap_or_default();
             memory += usage.memory_working_set_bytes.unwrap_or(0);
             items.push(usage);
         }
@@ -69,18 +72,32 @@ fn pod(id: &PodRef, record: &Record, now: u64, items: &mut Vec<Usage>) {
     });
 }
 
-fn container(id: &PodRef, part: &Part, start: u64, now: u64) -> Usage {
-    let seed = hash(&id.uid) ^ hash(&part.name);
-    let millicores = part.cpu.map_or(IDLE_CPU + seed % 40, |cpu| cpu / 2);
-    let memory = part.memory.map_or(IDLE_MEMORY + seed % IDLE_MEMORY, |memory| memory / 2);
+/// How long a container has run over all attempts, in milliseconds. All but the last have run to their own ends.
+fn ran(run: &Run, life: Life, now: u64) -> u64 {
+    let Some(attempt) = life.attempt() else { return 0 };
+    let earlier = u64::from(attempt.number).saturating_mul(run.run_for.unwrap_or(0));
+    earlier.saturating_add(attempt.end.map_or(now, |end| end.min(now)).saturating_sub(attempt.start))
+}
+
+fn seed(id: &PodRef, part: &Part) -> u64 {
+    hash(&id.uid) ^ hash(&part.name)
+}
+
+/// What a container uses in so many milliseconds.
+fn cpu_time(id: &PodRef, part: &Part, ran: u64) -> Duration {
+    let millicores = part.cpu.map_or(IDLE_CPU + seed(id, part) % 40, |cpu| cpu / 2);
     // A thousandth of a core for a millisecond is a microsecond.
-    let cpu = Duration::from_micros(millicores.saturating_mul(now.saturating_sub(start)));
+    Duration::from_micros(millicores.saturating_mul(ran))
+}
+
+fn container(id: &PodRef, part: &Part, start: u64, now: u64) -> Usage {
+    let memory = part.memory.map_or(IDLE_MEMORY + seed(id, part) % IDLE_MEMORY, |memory| memory / 2);
     Usage {
         pod: Some(id.clone()),
         container: Some(part.name.clone()),
         time: Time::from_millis(now),
         started: Some(Time::from_millis(start)),
-        cpu: Some(cpu),
+        cpu: Some(cpu_time(id, part, now.saturating_sub(start))),
         memory_working_set_bytes: Some(memory),
         memory_rss_bytes: Some(memory / 2),
         ..Usage::default()

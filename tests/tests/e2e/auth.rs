@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::StreamExt as _;
@@ -113,8 +114,33 @@ async fn nobody_and_a_wrong_token_are_refused_whatever_they_ask_for() -> Result<
         let refused = (401, "Unauthorized".to_string());
         assert_eq!(ask(&corner, trusting(), None, path).await?, refused, "{path}");
         assert_eq!(ask(&corner, trusting(), Some("wrong"), path).await?, refused, "{path}");
-        assert!(ask(&corner, with_certificate(&foreign)?, None, path).await.is_err(), "{path}: no handshake");
+        assert_eq!(ask(&corner, with_certificate(&foreign)?, None, path).await?, refused, "{path}");
     }
+    // Once for all of them.
+    let log = corner.host.log()?;
+    let told =
+        |line: &&str| line.contains("WARN") && line.contains("CN=\"admin\"") && line.contains("--client-ca-file");
+    assert_eq!(log.lines().filter(told).count(), 1, "{log}");
+    // It is neither better nor worse than none, for one who has a token.
+    let token = token(&corner, "monitor").await?;
+    assert_eq!(ask(&corner, with_certificate(&foreign)?, Some(&token), "/metrics").await?.0, 403);
+    Ok(())
+}
+
+/// More than the node serves at once, and they say nothing.
+#[tokio::test]
+async fn silent_connections_do_not_shut_the_api_server_out() -> Result<()> {
+    let corner = Corner::new("auth-silent").await?;
+    corner.create(corner.pod("web", json!({}))).await?;
+    corner.running("web").await?;
+    let port = port(&corner).await?;
+    let mut silent = Vec::new();
+    for _ in 0..600 {
+        silent.push(tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?);
+    }
+    let log = tokio::time::timeout(Duration::from_secs(5), corner.log("web")).await;
+    assert!(!log.context("nobody is served")??.is_empty());
+    assert_eq!(ask(&corner, trusting(), None, "/healthz").await?.0, 401);
     Ok(())
 }
 
@@ -312,9 +338,9 @@ async fn certificates_are_replaced_while_a_log_is_followed() -> Result<()> {
     })
     .await?;
     eventually("clients of before are refused", || async {
-        let (old, new) =
-            (connected.get(&url).send().await, ask(&corner, with_certificate(&api_server)?, None, "/none").await);
-        Ok((old.is_err() || old.is_ok_and(|response| response.status() == 401)).then_some(()).filter(|()| new.is_err()))
+        let old = connected.get(&url).send().await?.status();
+        let (new, _) = ask(&corner, with_certificate(&api_server)?, None, "/none").await?;
+        Ok((old == 401 && new == 401).then_some(()))
     })
     .await?;
 
@@ -340,7 +366,7 @@ async fn open_requests(corner: &Corner<'_>) -> Result<Vec<CertificateSigningRequ
         .collect())
 }
 
-async fn open_request(corner: &Corner<'_>) -> Result<String> {
+pub(crate) async fn open_request(corner: &Corner<'_>) -> Result<String> {
     let request = eventually("the node asks for a certificate", || async { Ok(open_requests(corner).await?.pop()) });
     request.await?.metadata.name.context("no name")
 }

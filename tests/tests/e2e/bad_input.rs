@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use tokio::net::TcpSocket;
 use vk_tests::cluster::{Corner, PATIENCE, shared_control_plane, unique};
+use vk_tests::control_plane::Identity;
 use vk_tests::host::{self, HostConfig};
 
 /// Runs the host to its end and returns exit code and last words: one line, after whatever it has logged before.
@@ -129,10 +130,41 @@ fn a_port_in_use_is_named() -> Result<()> {
         .filter(|(index, _)| *index != at && *index != at + 1)
         .map(|(_, argument)| argument);
     let mut again = Command::new(command.get_program());
-    again.args(rest).env("KUBELET_PORT", &port).env_remove("KUBECONFIG");
+    again.args(rest);
+    host::isolate(&mut again);
+    again.env("KUBELET_PORT", &port);
     let (status, said) = host::run(&again, &config.state_dir.with_extension("refusal.log"), PATIENCE)?;
     let line = said.lines().last().context("it says nothing")?;
     assert!(status.code() == Some(1) && line.contains(&port) && line.contains("--port"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_certificate_file_that_cannot_be_used_is_named_with_its_flag() -> Result<()> {
+    let config = config()?;
+    let control_plane = shared_control_plane()?;
+    let [one, two] =
+        ["bad-one", "bad-two"].map(|user| control_plane.issue(&Identity { user: user.into(), ..Identity::default() }));
+    let (one, two) = (one?, two?);
+    let none = file(&config, "none.pem", "-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n")?;
+    let half = fs::read_to_string(control_plane.ca_file())? + &fs::read_to_string(&none)?;
+    let half = file(&config, "half.pem", half)?;
+    let missing = config.state_dir.join("missing.pem");
+    let (ca, certificate, key) = ("--client-ca-file", "--tls-cert-file", "--tls-private-key-file");
+    let table = [
+        (vec![(ca, &missing)], vec![ca, "missing.pem"]),
+        (vec![(ca, &one.key)], vec![ca, "no PEM certificate"]),
+        (vec![(ca, &none)], vec!["certificate 1 of --client-ca-file", "none.pem"]),
+        (vec![(ca, &half)], vec!["certificate 2 of --client-ca-file", "half.pem"]),
+        (vec![(certificate, &one.certificate), (key, &missing)], vec![key, "missing.pem"]),
+        (vec![(certificate, &one.key), (key, &one.key)], vec![certificate, "no PEM certificate"]),
+        (vec![(certificate, &one.certificate), (key, &two.key)], vec![certificate, key, "bad-one", "bad-two"]),
+    ];
+    for (flags, says) in table {
+        let given = flags.iter().map(|(flag, path)| format!("{flag}={}", path.display()));
+        let (code, line) = refused(&given.fold(config.clone(), HostConfig::flag))?;
+        assert!(code == Some(1) && says.iter().all(|part| line.contains(part)), "{says:?}: {line}");
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What users of the Go Virtual Kubelet and azure-aci bring along, and what operators read: flags, and the log.
 
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -119,9 +120,43 @@ fn manual_completions_and_compatibility_are_printed() -> Result<()> {
         (&["compatibility"], "--pod-sync-workers"),
     ];
     for (words, says) in table {
-        let output = std::process::Command::new(host::program()?).args(words).output()?;
+        let output = words_alone(words)?.output()?;
         let text = String::from_utf8(output.stdout)?;
         assert!(output.status.success() && text.contains(says), "{words:?}: {text}");
+        // As `| head` leaves it.
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let output = words_alone(words)?.stdout(writer).output()?;
+        let text = String::from_utf8(output.stderr)?;
+        assert!(output.status.code() == Some(1) && text.starts_with("vk-host: "), "{words:?}: {text}");
     }
+    Ok(())
+}
+
+/// The program with these words and nothing of the developer's own environment.
+fn words_alone(words: &[&str]) -> Result<Command> {
+    let mut command = Command::new(host::program()?);
+    command.args(words);
+    host::isolate(&mut command);
+    Ok(command)
+}
+
+/// Kubernetes sets KUBELET_PORT like this beside a Service of the name `kubelet`.
+#[test]
+fn a_variable_is_named_where_it_is_wrong_and_nothing_elsewhere() -> Result<()> {
+    let port = ("KUBELET_PORT", "tcp://1.2.3.4:10250");
+    let output = words_alone(&["version"])?.env(port.0, port.1).output()?;
+    assert!(output.status.success() && output.stdout.starts_with(b"vk-host "), "{output:?}");
+    let output = words_alone(&["--plugin", "x"])?.env(port.0, port.1).output()?;
+    let text = String::from_utf8(output.stderr)?;
+    assert_eq!(output.status.code(), Some(64), "{text}");
+    assert!(["--port", "$KUBELET_PORT", port.1].iter().all(|part| text.contains(part)), "{text}");
+    // What is empty is not set: the first thing that is wrong is the plugin, or before it the kubeconfig.
+    let empty = ["VKUBELET_POD_IP", "KUBELET_PORT", "APISERVER_CERT_LOCATION", "DEFAULT_NODE_NAME", "KUBE_DNS_IP"];
+    let kubeconfig = ["--plugin", "x", "--kubeconfig", "/nowhere/kubeconfig", "--state-dir"];
+    let state = shared_control_plane()?.dir().join("cli-empty");
+    let output = words_alone(&kubeconfig)?.arg(state).envs(empty.map(|name| (name, ""))).output()?;
+    let text = String::from_utf8(output.stderr)?;
+    assert!(output.status.code() == Some(1) && text.contains("/nowhere/kubeconfig"), "{text}");
     Ok(())
 }

@@ -16,20 +16,21 @@ pub(super) struct Tail {
     held: VecDeque<LogEntry>,
     /// Ends of lines among them.
     ends: usize,
-    bytes: usize,
+    /// Memory that they take, in bytes.
+    weight: usize,
 }
 
 impl Tail {
     /// Of so many lines.
     pub(super) fn new(lines: u32) -> Self {
         let lines = usize::try_from(lines).unwrap_or(usize::MAX);
-        Self { lines, held: VecDeque::new(), ends: 0, bytes: 0 }
+        Self { lines, held: VecDeque::new(), ends: 0, weight: 0 }
     }
 
     /// Takes an entry, and gives back what need not wait.
     pub(super) fn take(&mut self, entry: LogEntry, out: &mut Vec<LogEntry>) {
         self.ends += usize::from(!entry.partial);
-        self.bytes += entry.bytes.len();
+        self.weight += weight(&entry);
         // The last line has begun, even if its end is not there yet.
         let begun = usize::from(entry.partial);
         self.held.push_back(entry);
@@ -38,7 +39,7 @@ impl Tail {
                 break;
             }
         }
-        while self.bytes > HELD {
+        while self.weight > HELD {
             out.extend(self.pop());
         }
     }
@@ -51,9 +52,14 @@ impl Tail {
     fn pop(&mut self) -> Option<LogEntry> {
         let entry = self.held.pop_front()?;
         self.ends -= usize::from(!entry.partial);
-        self.bytes -= entry.bytes.len();
+        self.weight -= weight(&entry);
         Some(entry)
     }
+}
+
+/// Memory that an entry takes: also an empty line is one.
+fn weight(entry: &LogEntry) -> usize {
+    entry.bytes.len() + size_of::<LogEntry>()
 }
 
 #[cfg(test)]
@@ -90,11 +96,13 @@ mod tests {
 
     #[test]
     fn not_all_of_a_large_log_is_held() {
-        let (mut tail, mut out) = (Tail::new(u32::MAX), Vec::new());
-        let piece = "x".repeat(HELD / 4);
-        for _ in 0..10 {
-            tail.take(entry(&piece, false), &mut out);
-        }
-        assert_eq!((out.len(), tail.end().len()), (6, 4));
+        let held = |piece: &str, count: usize| {
+            let (mut tail, mut out) = (Tail::new(u32::MAX), Vec::new());
+            (0..count).for_each(|_| tail.take(entry(piece, false), &mut out));
+            (out.len(), tail.end().len())
+        };
+        assert_eq!(held(&"x".repeat(HELD / 5), 10), (6, 4));
+        let empty = HELD / size_of::<LogEntry>();
+        assert_eq!(held("", empty + 10), (10, empty));
     }
 }

@@ -58,6 +58,15 @@ impl Text {
         self.write(&held)
     }
 
+    /// The text of a log that breaks off: what was held back, and the reason in a line of its own.
+    pub(super) fn broken(&mut self, reason: &str) -> Bytes {
+        let held = self.end();
+        let lead = if self.line_start == [true, true] { "" } else { "\n" };
+        let mut out = BytesMut::from(&*held);
+        out.put_slice(self.cut(BytesMut::from(format!("{lead}{reason}\n").as_bytes())).as_ref());
+        out.freeze()
+    }
+
     fn wants(&self, entry: &LogEntry) -> bool {
         let old = matches!((entry.time_ns, self.since_ns), (Some(time), Some(since)) if time < since);
         !old && self.stream.is_none_or(|stream| stream == entry.source)
@@ -79,11 +88,16 @@ impl Text {
             }
             *line_start = !entry.partial;
         }
+        self.cut(out).freeze()
+    }
+
+    /// As much of it as may still be written.
+    fn cut(&mut self, mut out: BytesMut) -> BytesMut {
         if let Some(left) = &mut self.left {
             out.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
             *left -= out.len() as u64;
         }
-        out.freeze()
+        out
     }
 }
 
@@ -132,6 +146,16 @@ mod tests {
         let mut text = text(LogOptions { limit_bytes: Some(4), ..LogOptions::default() });
         assert_eq!(text.of(vec![out(1, "abc", false), out(1, "d", false)]), "abc\n");
         assert!(text.is_full());
+    }
+
+    #[test]
+    fn a_log_that_breaks_off_says_why_in_a_line_of_its_own() {
+        let mut read = text(LogOptions { tail: Some(1), ..LogOptions::default() });
+        assert_eq!(read.of(vec![out(1, "a", false), out(2, "b", false)]), "");
+        assert_eq!(read.broken("so"), "b\nso\n");
+        let mut read = text(LogOptions { limit_bytes: Some(5), ..LogOptions::default() });
+        assert_eq!(read.of(vec![out(1, "a", true)]), "a");
+        assert_eq!(read.broken("because"), "\nbec");
     }
 
     #[test]

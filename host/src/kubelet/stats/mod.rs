@@ -42,7 +42,7 @@ struct Figures {
     pods: Vec<PodFigures>,
 }
 
-/// A pod's UID and a container; none: the pod as a whole.
+/// A pod's UID and a container; none: the pod as a whole, where no containers are told.
 type Key = (String, Option<String>);
 
 /// A counter when it was last seen.
@@ -60,6 +60,8 @@ pub(super) struct Meter(Mutex<Memory>);
 #[derive(Debug, Default)]
 struct Memory {
     samples: HashMap<Key, Sample>,
+    /// What each pod has used, by its UID: a container's counter falls when it starts again, and its pod's must not.
+    totals: HashMap<String, Sample>,
     /// Processor time of all pods, also of those that are gone: a counter must not fall when a pod ends.
     pods_cpu_nanoseconds: u64,
     node: Option<Sample>,
@@ -85,6 +87,7 @@ impl Meter {
         let known = index.all();
         let uids: HashSet<&str> = known.iter().map(|pod| pod.uid()).collect();
         memory.samples.retain(|(uid, _), _| uids.contains(uid.as_str()));
+        memory.totals.retain(|uid, _| uids.contains(uid.as_str()));
         let (node, of_pods): (Vec<Usage>, Vec<Usage>) = told.into_iter().partition(|usage| usage.pod.is_none());
         /// Of one pod: the whole, and each container by name.
         type Told = (Option<Usage>, Vec<(String, Usage)>);
@@ -104,18 +107,8 @@ impl Meter {
             containers.sort_by(|(a, _), (b, _)| a.cmp(b));
             let whole = complete(whole.unwrap_or_default(), &containers);
             let started = whole.started_ms.map(timestamp).or(pod.status.start_time.as_ref().map(|time| time.0));
-            let figure = |memory: &mut Memory, container: Option<String>, usage| {
-                memory.figure((id.uid.clone(), container), usage)
-            };
-            pods.push(PodFigures {
-                whole: figure(&mut memory, None, whole),
-                containers: containers
-                    .into_iter()
-                    .map(|(name, usage)| (name.clone(), figure(&mut memory, Some(name), usage)))
-                    .collect(),
-                started: started.unwrap_or(now),
-                id,
-            });
+            let (whole, containers) = memory.pod(&id.uid, whole, containers);
+            pods.push(PodFigures { whole, containers, started: started.unwrap_or(now), id });
         }
         pods.sort_by(|a, b| a.id.cmp(&b.id));
         let node = memory.node(node.into_iter().next().unwrap_or_default(), &pods, now);
@@ -124,26 +117,53 @@ impl Meter {
 }
 
 impl Memory {
-    fn figure(&mut self, key: Key, usage: Usage) -> Figure {
-        let Some(cpu_nanoseconds) = usage.cpu_nanoseconds else { return Figure { usage, nano_cores: None } };
-        let before = self.samples.get(&key).copied();
-        let sample = Sample::after(before, usage.time_ms, cpu_nanoseconds);
-        if key.1.is_none() {
-            let grown = match before {
-                None => cpu_nanoseconds,
-                Some(before) if before.time_ms >= usage.time_ms => 0,
-                // A counter that fell has begun anew.
-                Some(before) => cpu_nanoseconds.checked_sub(before.cpu_nanoseconds).unwrap_or(cpu_nanoseconds),
-            };
-            self.pods_cpu_nanoseconds = self.pods_cpu_nanoseconds.saturating_add(grown);
+    /// A pod's figures. What it has used is what its containers' counters have grown by, each of which may begin anew, or what is
+    /// told of the whole if that is more.
+    fn pod(&mut self, uid: &str, whole: Usage, containers: Vec<(String, Usage)>) -> (Figure, Vec<(String, Figure)>) {
+        let (mut grown, mut by_container) = (0_u64, false);
+        let containers = containers.into_iter().map(|(name, usage)| {
+            let nano_cores = usage.cpu_nanoseconds.and_then(|cpu| {
+                let (sample, more) = self.take((uid.to_string(), Some(name.clone())), usage.time_ms, cpu);
+                (grown, by_container) = (grown.saturating_add(more), true);
+                sample.nano_cores
+            });
+            (name, Figure { usage, nano_cores })
+        });
+        let containers = containers.collect();
+        let Some(told) = whole.cpu_nanoseconds else { return (Figure { usage: whole, nano_cores: None }, containers) };
+        if !by_container {
+            (_, grown) = self.take((uid.to_string(), None), whole.time_ms, told);
         }
+        let before = self.totals.get(uid).copied();
+        let used = before.map_or(0, |before| before.cpu_nanoseconds);
+        let total = used.saturating_add(grown).max(told);
+        self.pods_cpu_nanoseconds = self.pods_cpu_nanoseconds.saturating_add(total - used);
+        let sample = Sample { cpu_nanoseconds: total, ..Sample::after(before, whole.time_ms, total) };
+        self.totals.insert(uid.to_string(), sample);
+        let usage = Usage { cpu_nanoseconds: Some(total), ..whole };
+        (Figure { usage, nano_cores: sample.nano_cores }, containers)
+    }
+
+    /// Takes note of a counter, and tells how much it has grown by.
+    fn take(&mut self, key: Key, time_ms: u64, cpu_nanoseconds: u64) -> (Sample, u64) {
+        let before = self.samples.get(&key).copied();
+        let sample = Sample::after(before, time_ms, cpu_nanoseconds);
+        let grown = match before {
+            None => cpu_nanoseconds,
+            Some(before) if before.time_ms >= time_ms => 0,
+            // A counter that fell has begun anew.
+            Some(before) => cpu_nanoseconds.checked_sub(before.cpu_nanoseconds).unwrap_or(cpu_nanoseconds),
+        };
         self.samples.insert(key, sample);
-        Figure { usage, nano_cores: sample.nano_cores }
+        (sample, grown)
     }
 
     fn node(&mut self, told: Usage, pods: &[PodFigures], now: Timestamp) -> Figure {
-        let sum = |of: fn(&Usage) -> Option<u64>| pods.iter().filter_map(|pod| of(&pod.whole.usage)).sum::<u64>();
         let own_memory = process::memory().unwrap_or_default();
+        let sum = |of: fn(&Usage) -> Option<u64>| {
+            let told = pods.iter().filter_map(|pod| of(&pod.whole.usage));
+            told.fold(own_memory, u64::saturating_add)
+        };
         let own_cpu = u64::try_from(process::cpu().as_nanos()).unwrap_or(u64::MAX);
         // A node that uses nothing is one that does not tell.
         let or = |told: Option<u64>, sum: u64| told.filter(|told| *told > 0).unwrap_or(sum);
@@ -156,9 +176,9 @@ impl Memory {
             cpu_nanoseconds: Some(sample.cpu_nanoseconds),
             memory_working_set_bytes: Some(or(
                 told.memory_working_set_bytes,
-                sum(|usage| usage.memory_working_set_bytes) + own_memory,
+                sum(|usage| usage.memory_working_set_bytes),
             )),
-            memory_rss_bytes: Some(or(told.memory_rss_bytes, sum(|usage| usage.memory_rss_bytes) + own_memory)),
+            memory_rss_bytes: Some(or(told.memory_rss_bytes, sum(|usage| usage.memory_rss_bytes))),
             ..told
         };
         Figure { usage, nano_cores: sample.nano_cores }

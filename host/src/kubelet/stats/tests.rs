@@ -57,7 +57,36 @@ fn a_rate_needs_two_gatherings() {
     // Half a core for two seconds.
     assert_eq!(rate(3000, 1_000_000_000), Some(500_000_000));
     assert_eq!(rate(3000, 1_000_000_000), Some(500_000_000), "the same figures say the same");
-    assert_eq!(rate(4000, 5), None, "the counter began anew");
+    assert_eq!(rate(4000, 5), Some(5), "the counter began anew");
+}
+
+#[test]
+fn one_container_that_starts_again_does_not_count_the_other_twice() {
+    let (meter, index) = (Meter::default(), index(&["p"]));
+    const HOUR: u64 = 3_600_000_000_000;
+    let mut time_ms = 1000;
+    let mut counted = |a, b, whole: Option<u64>| {
+        time_ms += 1000;
+        let mut told = vec![usage("p", Some("a"), time_ms, a), usage("p", Some("b"), time_ms, b)];
+        told.extend(whole.map(|whole| usage("p", None, time_ms, whole)));
+        let figures = meter.figures(told, &index, now());
+        let [pod] = &figures.pods[..] else { panic!("{figures:?}") };
+        let all = meter.0.lock().unwrap().pods_cpu_nanoseconds;
+        assert_eq!(pod.whole.usage.cpu_nanoseconds, Some(all), "of the only pod");
+        (all, pod.containers[1].1.usage.cpu_nanoseconds, pod.whole.nano_cores)
+    };
+    assert_eq!(counted(HOUR, 500, None), (HOUR + 500, Some(500), None));
+    assert_eq!(counted(HOUR + 10, 7, None), (HOUR + 517, Some(7), Some(17)), "b began anew");
+    // A whole that is told counts what no container does, and does not fall either.
+    assert_eq!(counted(HOUR + 20, 7, Some(HOUR + 600)), (HOUR + 600, Some(7), Some(83)));
+    assert_eq!(counted(HOUR + 20, 3, Some(HOUR + 30)), (HOUR + 603, Some(3), Some(3)));
+}
+
+#[test]
+fn figures_that_cannot_be_are_no_overflow() {
+    let most = |pod| Usage { memory_working_set_bytes: Some(u64::MAX), ..usage(pod, None, 1, u64::MAX) };
+    let node = Meter::default().figures(vec![most("p"), most("q")], &index(&["p", "q"]), now()).node.usage;
+    assert_eq!((node.cpu_nanoseconds, node.memory_working_set_bytes), (Some(u64::MAX), Some(u64::MAX)));
 }
 
 #[test]
