@@ -31,11 +31,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 pub use program::binary;
 
 use crate::audit::AuditLog;
+use crate::process::Process;
 
 /// How long a drop waits for the orderly end, which takes some 50 ms, before it
 /// kills; longer only helps a machine that is out of CPU.
@@ -342,6 +344,20 @@ impl ControlPlane {
         self.control("start", component, Ending::Crash)
     }
 
+    /// Makes a component stand still, connections and all, until what is
+    /// returned is dropped.
+    ///
+    /// # Errors
+    ///
+    /// It does not run.
+    pub fn pause(&self, component: Component) -> Result<Paused> {
+        let pids = self.pids()?;
+        let pid = pids.get(component.name()).with_context(|| format!("{} does not run", component.name()))?;
+        let paused = Paused(Process::of(*pid)?);
+        paused.0.signal(Signal::SIGSTOP)?;
+        Ok(paused)
+    }
+
     fn control(&self, what: &str, component: Component, ending: Ending) -> Result<()> {
         let signal = match ending {
             Ending::Crash => "kill",
@@ -354,6 +370,18 @@ impl ControlPlane {
         let mut command = Command::new(&self.program);
         command.arg(name).arg("--dir").arg(self.dir()).stdin(Stdio::null());
         command
+    }
+}
+
+/// A component that stands still; dropping this makes it go on.
+#[derive(Debug)]
+#[must_use = "it goes on at once"]
+pub struct Paused(Process);
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        // One that has ended meanwhile need not go on.
+        let _ = self.0.signal(Signal::SIGCONT);
     }
 }
 

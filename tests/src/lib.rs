@@ -7,5 +7,7 @@ pub mod cluster;
 pub mod control_plane;
 pub mod demo;
 pub mod entry;
+pub mod go;
 pub mod host;
+pub mod metrics_server;
 pub mod process;

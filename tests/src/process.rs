@@ -83,7 +83,8 @@ impl Process {
         true
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
+    /// Sends a signal, unless it has ended.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         if !self.is_alive() {
             return Ok(());
         }

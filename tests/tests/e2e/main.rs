@@ -11,6 +11,7 @@ mod endpoints;
 mod environment;
 mod faults;
 mod logs;
+mod metrics_server;
 mod node;
 mod once;
 mod outage;

@@ -1,8 +1,8 @@
-//! The API server dies and comes back while pods come and go, on a control plane of the test's own.
+//! The API server dies and comes back, or stands still for a while, as pods come and go: on a control plane of the test's own.
 //!
 //! ```text
 //! 8 chains:   create 0 ─▶ Running ─▶ delete 0, create 1 ─▶ Running ─▶ delete 1, create 2 ─▶ …   the last one stays
-//! meanwhile:  kill -9 of the API server, twice, each time when pods come and go
+//! meanwhile:  kill -9 of the API server, SIGSTOP … SIGCONT, kill -9 again, each time when pods come and go
 //! ```
 
 use std::collections::BTreeSet;
@@ -10,21 +10,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use futures::future::{try_join, try_join_all};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
 use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use vk_tests::cluster::{Corner, eventually, own_control_plane, phase, within};
 use vk_tests::control_plane::{Component, ControlPlane, Ending};
 
 /// Pods that come and go side by side.
 const CHAINS: usize = 8;
-/// How often the API server is killed.
-const KILLS: usize = 2;
+/// What happens to the API server, one after the other.
+const OUTAGES: [Outage; 3] = [Outage::Kill, Outage::Pause, Outage::Kill];
+/// Longer than the host waits for the answer to a write (15 s), so that what it gave up is done all the same, later; shorter
+/// than a lease (40 s) that was renewed 10 s before.
+const PAUSE: Duration = Duration::from_secs(18);
 /// An API server that starts on a busy machine, and after it the longest pause of a watch that has failed, 30 s.
 const LIMIT: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Copy)]
+enum Outage {
+    /// Connections break, and nobody listens for some seconds.
+    Kill,
+    /// Connections stay, new ones are taken by the kernel, and nobody answers; then everything is answered at once.
+    Pause,
+}
 
 /// Pods that came one after the other.
 struct Chain {
@@ -42,12 +54,13 @@ struct Progress {
 }
 
 #[tokio::test]
-async fn pods_that_come_and_go_converge_though_the_api_server_is_killed() -> Result<()> {
+async fn pods_that_come_and_go_converge_though_the_api_server_is_killed_and_paused() -> Result<()> {
     let control_plane = Arc::new(own_control_plane("outage", &[])?);
     let mut corner = Corner::on(&control_plane, "outage", |config| config).await?;
+    let lease = eventually("the lease is taken", || lease(&corner)).await?;
     let progress = Progress::default();
     let chains = try_join_all((0..CHAINS).map(|number| chain(&corner, number, &progress)));
-    let (chains, ()) = try_join(chains, outages(&control_plane, &progress)).await?;
+    let (chains, ()) = try_join(chains, outages(&control_plane, &corner.client, &progress)).await?;
 
     let stay: BTreeSet<String> = chains.iter().map(|chain| chain.last.name_any()).collect();
     eventually("those that stay run, and no other is there", || async {
@@ -70,17 +83,34 @@ async fn pods_that_come_and_go_converge_though_the_api_server_is_killed() -> Res
         let log = eventually("its log can be read", || async { Ok(Some(corner.log(name).await?)) }).await?;
         assert!(log.starts_with("calls create=1 update=0 delete=0 workloads=1"), "{name}: {log}");
     }
+    assert_eq!(self::lease(&corner).await?, Some(lease), "the node has one holder all the time");
     assert!(corner.host.stop()?.success(), "{}", corner.host.log()?);
     Ok(())
 }
 
-/// Kills the API server while pods come and go, and waits each time until they do so again.
-async fn outages(control_plane: &Arc<ControlPlane>, progress: &Progress) -> Result<()> {
-    for _ in 0..KILLS {
+/// Who holds the node's lease, and how many did before.
+async fn lease(corner: &Corner<'_>) -> Result<Option<(String, i32)>> {
+    let leases: Api<Lease> = Api::namespaced(corner.client.clone(), "kube-node-lease");
+    let spec = leases.get_opt(corner.host.node()).await?.and_then(|lease| lease.spec);
+    Ok(spec.and_then(|spec| Some((spec.holder_identity?, spec.lease_transitions.unwrap_or_default()))))
+}
+
+/// Takes the API server away while pods come and go, and waits each time until they do so again.
+async fn outages(control_plane: &Arc<ControlPlane>, client: &Client, progress: &Progress) -> Result<()> {
+    for outage in OUTAGES {
         progress.goes_on().await?;
-        let control_plane = control_plane.clone();
-        let kill = move || control_plane.restart(Component::ApiServer, Ending::Crash);
-        tokio::task::spawn_blocking(kill).await??;
+        match outage {
+            Outage::Kill => {
+                let control_plane = control_plane.clone();
+                let kill = move || control_plane.restart(Component::ApiServer, Ending::Crash);
+                tokio::task::spawn_blocking(kill).await??;
+            }
+            Outage::Pause => {
+                let _paused = control_plane.pause(Component::ApiServer)?;
+                let answer = tokio::time::timeout(PAUSE, client.apiserver_version()).await;
+                ensure!(answer.is_err(), "it is not paused: {answer:?}");
+            }
+        }
     }
     progress.goes_on().await?;
     progress.over.store(true, Ordering::Relaxed);
