@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod};
 use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -18,6 +18,8 @@ use crate::host::{Host, HostConfig};
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long a look may take though nothing is left of its limit.
+const LAST_LOOK: Duration = Duration::from_secs(5);
 
 /// What the kubeconfig says, by its current context.
 pub async fn config(kubeconfig: &Path) -> Result<kube::Config> {
@@ -36,7 +38,7 @@ pub async fn eventually<T, F: Future<Output = Result<Option<T>>>>(what: &str, lo
     within(PATIENCE, what, look).await
 }
 
-/// As [`eventually`], with a limit of one's own.
+/// As [`eventually`], with a limit of one's own. It looks once at least.
 pub async fn within<T, F: Future<Output = Result<Option<T>>>>(
     limit: Duration,
     what: &str,
@@ -44,8 +46,10 @@ pub async fn within<T, F: Future<Output = Result<Option<T>>>>(
 ) -> Result<T> {
     let began = Instant::now();
     loop {
-        let last = look().await;
-        match last {
+        let left = limit.saturating_sub(began.elapsed()).max(LAST_LOOK);
+        // A client waits for minutes for an API server that hangs.
+        let last = tokio::time::timeout(left, look()).await;
+        match last.unwrap_or_else(|_| Err(anyhow!("a look took longer than {left:?}"))) {
             Ok(Some(found)) => return Ok(found),
             last if began.elapsed() > limit => {
                 bail!(

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
 use serde_json::json;
 use vk_tests::audit::Filter;
 use vk_tests::cluster::{Corner, eventually, phase};
@@ -24,6 +25,9 @@ async fn a_create_whose_answer_is_lost_is_made_once() -> Result<()> {
 #[tokio::test]
 async fn a_look_that_fails_proves_no_absence() -> Result<()> {
     let corner = Corner::new("fault-look").await?;
+    // A host that has not listed yet what the provider has makes nothing, and a node may be Ready before it has.
+    corner.create(corner.pod("listed", json!({}))).await?;
+    corner.running("listed").await?;
     let config = corner.host.config();
     let healthy = config.provider_config.clone().unwrap_or_default();
     // What is there is told by nothing but a look.
@@ -62,28 +66,40 @@ async fn a_delete_overtakes_a_create_that_hangs() -> Result<()> {
 #[tokio::test]
 async fn a_delete_that_fails_is_tried_until_it_works() -> Result<()> {
     let corner = Corner::new("fault-delete").await?;
+    let mut uids = Vec::new();
     for (name, fault) in [("soon", "unavailable times=3 for=200ms"), ("trap", "trap times=1"), ("lost", "lost times=1")]
     {
-        corner.create(corner.pod(name, json!({"delete-fault": fault}))).await?;
+        uids.push(corner.create(corner.pod(name, json!({"delete-fault": fault}))).await?.uid().context("no UID")?);
         corner.running(name).await?;
         corner.delete(name, Some(1)).await?;
+        corner.event(name, "FailedToDeletePod").await?;
     }
     for name in ["soon", "trap", "lost"] {
         corner.gone(name).await?;
     }
-    Ok(())
+    eventually("the workloads are removed", || async {
+        let log = corner.host.log()?;
+        Ok(uids.iter().all(|uid| log.contains(&format!("workload removed uid={uid}"))).then_some(()))
+    })
+    .await
 }
 
 #[tokio::test]
 async fn a_pod_that_ends_while_its_removal_hangs_leaves_the_api_at_once() -> Result<()> {
     let corner = Corner::new("fault-hanging-delete").await?;
-    let mut pod = corner.pod("ends", json!({"run-for": "4s", "delete-fault": "hang"}));
+    let mut pod = corner.pod("ends", json!({"run-for": "20s", "delete-fault": "hang"}));
     pod["spec"]["restartPolicy"] = json!("Never");
     corner.create(pod).await?;
-    corner.running("ends").await?;
+    let pod = corner.running("ends").await?;
     corner.delete("ends", Some(300)).await?;
+    let asked = Timestamp::now();
+    let containers = pod.status.and_then(|status| status.container_statuses).unwrap_or_default();
+    let running = containers.first().and_then(|container| container.state.as_ref()?.running.as_ref());
+    let began = running.and_then(|running| running.started_at.as_ref()).context("no start")?.0;
+    let ran = began.duration_until(asked);
+    assert!(ran < SignedDuration::from_secs(19), "it ended by itself before it was to be deleted: {ran}");
     // The call hangs until its deadline of 30 s, and the next one does again.
-    corner.gone_within(Duration::from_secs(20), "ends").await
+    corner.gone_within(Duration::from_secs(28), "ends").await
 }
 
 #[tokio::test]

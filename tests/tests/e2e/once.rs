@@ -28,8 +28,13 @@ const KILLS: usize = 50;
 const PODS: u64 = 100;
 /// How soon after the last kill all is as it should be.
 const CONVERGENCE: Duration = Duration::from_secs(60);
-/// A host lives so long, in milliseconds: from before it has listed anything to long enough for back-offs to pass.
-const LIFE: [u64; 2] = [150, 1600];
+/// A host lives so long, in milliseconds, once it has listed the pods: from before it has made anything to long enough for
+/// back-offs to pass.
+const LIFE: [u64; 2] = [10, 1300];
+/// One host of so many is killed earlier: so long after its start, in milliseconds, whatever it has done by then.
+const EARLY: usize = 5;
+/// See [`EARLY`].
+const EARLY_LIFE: [u64; 2] = [50, 600];
 /// A pod lives so long, in milliseconds.
 const POD_LIFE: [u64; 2] = [1000, 5000];
 /// Of every so many pods this one has no fault.
@@ -91,26 +96,24 @@ async fn converges(seed: u64) -> Result<()> {
     let (pods, template) = (corner.pods(), corner.pod("", json!({})));
     let chains = (0..PODS).map(|number| chain(&pods, &template, number, Random(seed ^ ((number + 1) << 32)), &over));
     let ((corner, last_kill), chains) = try_join(kills(corner, Random(seed), &over), try_join_all(chains)).await?;
-    let left = || CONVERGENCE.saturating_sub(last_kill.elapsed());
-
     let (went, stay): (Vec<Vec<String>>, Vec<Option<Pod>>) = chains.into_iter().unzip();
     let stay: BTreeSet<String> = stay.iter().flatten().map(|pod| pod.name_any()).collect();
-    within(left(), "those that stay run, and no other is there", || async {
+    within(CONVERGENCE.saturating_sub(last_kill.elapsed()), "those that stay run, and no other is there", || async {
         let pods = pods.list(&ListParams::default()).await?.items;
         let there: BTreeSet<String> = pods.iter().map(|pod| pod.name_any()).collect();
         Ok((there == stay && pods.iter().all(|pod| phase(pod) == "Running")).then_some(()))
     })
     .await?;
     // Whoever was deleted by force is gone from the API before its workload is; a new host names what is still there.
-    let (corner, found) = next_host(corner, "first").await?;
-    within(left(), "what had no pod any more is removed", || async {
-        let log = corner.host.log()?;
+    let (corner, place, found) = next_host(corner, "first").await?;
+    within(CONVERGENCE, "what had no pod any more is removed", || async {
+        let log = corner.host.log_behind(place)?;
         let done =
             |uid: &String| log.lines().any(|line| line.contains("nothing is left of the pod") && line.contains(uid));
         Ok(found.iter().all(done).then_some(()))
     })
     .await?;
-    let (corner, found) = next_host(corner, "second").await?;
+    let (corner, _, found) = next_host(corner, "second").await?;
     ensure!(found.is_empty(), "left behind: {found:?}");
 
     let mut made: BTreeMap<String, usize> = BTreeMap::new();
@@ -139,10 +142,20 @@ async fn converges(seed: u64) -> Result<()> {
 /// Kills the host at random moments; the last one is returned.
 async fn kills<'a>(mut corner: Corner<'a>, mut random: Random, over: &AtomicBool) -> Result<(Corner<'a>, Instant)> {
     let mut last = Instant::now();
-    for _ in 0..KILLS {
-        tokio::time::sleep(random.time(LIFE)).await;
+    let mut place = 0;
+    for number in 0..KILLS {
+        if number % EARLY == EARLY - 1 {
+            tokio::time::sleep(random.time(EARLY_LIFE)).await;
+        } else {
+            // A machine that is busy takes its time to get there.
+            let host = &corner.host;
+            let listed = || async { Ok(host.log_behind(place)?.contains("API server listed").then_some(())) };
+            eventually("the host has listed the pods", listed).await?;
+            tokio::time::sleep(random.time(LIFE)).await;
+        }
         corner.host.kill()?;
         last = Instant::now();
+        place = corner.host.log_end()?;
         corner = corner.restarted()?;
     }
     over.store(true, Ordering::Relaxed);
@@ -178,18 +191,19 @@ async fn chain(pods: &Api<Pod>, template: &Value, number: u64, mut random: Rando
     }
 }
 
-/// Has the next host start after an orderly end of this one. Returns the UIDs of what it finds that has no pod.
-async fn next_host<'a>(mut corner: Corner<'a>, probe: &str) -> Result<(Corner<'a>, Vec<String>)> {
+/// Has the next host start after an orderly end of this one. Returns where its log begins, and the UIDs of what it finds that
+/// has no pod.
+async fn next_host<'a>(mut corner: Corner<'a>, probe: &str) -> Result<(Corner<'a>, u64, Vec<String>)> {
     ensure!(corner.host.stop()?.success(), "the host did not stop well");
-    let before = corner.host.log()?.len();
+    let place = corner.host.log_end()?;
     let corner = corner.restarted()?;
     // By the time that a new pod runs, all that was there has been looked at.
     corner.create(corner.pod(probe, json!({}))).await?;
     corner.running(probe).await?;
-    let log = corner.host.log()?;
-    let said = log.get(before..).unwrap_or_default();
+    let said = corner.host.log_behind(place)?;
     let found = said.lines().filter(|line| line.contains("a workload whose pod does not exist"));
     let uid =
         |line: &str| line.split_once("uid=").and_then(|(_, rest)| rest.split_whitespace().next()).map(str::to_owned);
-    Ok((corner, found.filter_map(uid).collect()))
+    let found = found.filter_map(uid).collect();
+    Ok((corner, place, found))
 }
