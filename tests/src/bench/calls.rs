@@ -1,21 +1,21 @@
 //! Calls into the plugin alone, without a cluster: each with an instance of its own, the provider's store on disk.
 //!
-//! What a pod costs beyond this is Kubernetes' price and the host's.
+//! What a pod costs beyond this is Kubernetes' price and the host's. A call that writes waits for the disk, and no way of writing
+//! is quicker than the disk's own sync, which is measured beside: `sync` writes and syncs one page of a file.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use vk_host::plugin::{Config, Limits, NodeInfo, Plugin};
-use vk_host::provider::{
-    Call, DesiredPod, EnvVar, Error, Network, ObservedPod, PodRef, Provider as _, ResolvedContainer,
-};
+use vk_host::provider::{Call, DesiredPod, EnvVar, Network, ObservedPod, PodRef, Provider as _, ResolvedContainer};
 
 use crate::host;
 
@@ -25,6 +25,12 @@ const MANIFEST: usize = 8 << 10;
 const VARIABLES: usize = 16;
 /// Calls at once, where they are not one after another.
 const AT_ONCE: usize = 16;
+/// As many as the host makes in a burst: each waits for the disk, and those that wait share its sync.
+const MANY_AT_ONCE: usize = 64;
+/// Bytes of a write to a file alone.
+const PAGE: usize = 4 << 10;
+/// Enough of them to see how long one takes.
+const SYNCS: usize = 200;
 /// Calls that are not counted: the first ones fault memory in.
 const WARM_UP: usize = 200;
 /// All pods of a measurement stay.
@@ -38,6 +44,8 @@ pub struct Figures {
     at_once: usize,
     /// The time that all of them took, over their number.
     each: f64,
+    /// The processor time of the whole process meanwhile, over their number.
+    cpu: f64,
     p50: f64,
     p99: f64,
 }
@@ -50,25 +58,29 @@ pub async fn measure(folder: &Path, calls: usize) -> Result<Vec<Figures>> {
     fs::create_dir_all(folder)?;
     let plugin = Arc::new(Plugin::load(config(folder)?).await?);
     let pinged = Arc::clone(&plugin);
-    let ping = move |_| {
+    let ping = move |()| {
         let plugin = Arc::clone(&pinged);
         async move { plugin.ping().await }
     };
-    let template = Arc::new(Template::new()?);
-    let create = |prefix: &'static str| {
-        let (plugin, template) = (Arc::clone(&plugin), Arc::clone(&template));
-        move |index| {
-            let (plugin, pod) = (Arc::clone(&plugin), template.pod(&format!("{prefix}-{index}")));
-            async move { plugin.create_pod(Call::uncancelled(), pod).await.map(drop::<Option<ObservedPod>>) }
-        }
+    let created = Arc::clone(&plugin);
+    let create = move |pod| {
+        let plugin = Arc::clone(&created);
+        async move { plugin.create_pod(Call::uncancelled(), pod).await.map(drop::<Option<ObservedPod>>) }
     };
-    time("ping", WARM_UP, AT_ONCE, ping.clone()).await?;
-    time("create-pod", WARM_UP, AT_ONCE, create("warm-up")).await?;
-    let figures = vec![
-        time("ping", calls, 1, ping).await?,
-        time("create-pod", calls, 1, create("one")).await?,
-        time("create-pod", calls, AT_ONCE, create("many")).await?,
-    ];
+    let file = Arc::new(fs::File::create(folder.join("page"))?);
+    let sync = move |()| {
+        let file = Arc::clone(&file);
+        async move { file.write_all_at(&[1; PAGE], 0).and_then(|()| file.sync_data()) }
+    };
+    let template = Template::new()?;
+    let pods = |prefix: &str, count| (0..count).map(|index| template.pod(&format!("{prefix}-{index}"))).collect();
+    time("ping", vec![(); WARM_UP], AT_ONCE, ping.clone()).await?;
+    time("create-pod", pods("warm-up", WARM_UP), AT_ONCE, create.clone()).await?;
+    let mut figures = vec![time("ping", vec![(); calls], 1, ping.clone()).await?];
+    for (prefix, at_once) in [("one", 1), ("some", AT_ONCE), ("many", MANY_AT_ONCE)] {
+        figures.push(time("create-pod", pods(prefix, calls), at_once, create.clone()).await?);
+    }
+    figures.push(time("sync", vec![(); calls.min(SYNCS)], 1, sync).await?);
     plugin.shutdown().await;
     Ok(figures)
 }
@@ -77,10 +89,10 @@ pub async fn measure(folder: &Path, calls: usize) -> Result<Vec<Figures>> {
 pub fn markdown(figures: &[Figures]) -> String {
     let mut text = format!(
         "calls into the mock, each on an instance of its own, a pod's manifest being {MANIFEST} bytes and the store on disk:\n\n\
-         | call | at once | calls | µs a call | p50 / p99 µs |\n| --- | --- | --- | --- | --- |\n"
+         | call | at once | calls | µs a call | p50 / p99 µs | CPU µs a call |\n| --- | --- | --- | --- | --- | --- |\n"
     );
-    for Figures { operation, calls, at_once, each, p50, p99 } in figures {
-        text.push_str(&format!("| {operation} | {at_once} | {calls} | {each:.0} | {p50:.0} / {p99:.0} |\n"));
+    for Figures { operation, calls, at_once, each, cpu, p50, p99 } in figures {
+        text.push_str(&format!("| {operation} | {at_once} | {calls} | {each:.0} | {p50:.0} / {p99:.0} | {cpu:.0} |\n"));
     }
     text
 }
@@ -105,46 +117,57 @@ fn config(folder: &Path) -> Result<Config> {
     })
 }
 
-/// Makes calls from tasks that each make the next one when one has answered.
-async fn time<F>(
+/// Makes a call with each input, from tasks that each make the next one when one has answered. The inputs are made before, so
+/// that they are no part of what is measured.
+async fn time<T, F, E>(
     operation: &'static str,
-    calls: usize,
+    inputs: Vec<T>,
     at_once: usize,
-    call: impl Fn(usize) -> F + Clone + Send + 'static,
+    call: impl Fn(T) -> F + Clone + Send + 'static,
 ) -> Result<Figures>
 where
-    F: Future<Output = Result<(), Error>> + Send,
+    T: Send + 'static,
+    F: Future<Output = Result<(), E>> + Send,
+    E: std::error::Error + Send + Sync + 'static,
 {
-    let next = Arc::new(AtomicUsize::new(0));
+    let calls = inputs.len();
+    let inputs = Arc::new(Mutex::new(inputs.into_iter()));
     let mut tasks = JoinSet::new();
-    let began = Instant::now();
+    let (cpu, began) = (processor_time()?, Instant::now());
     for _ in 0..at_once {
-        let (next, call) = (Arc::clone(&next), call.clone());
+        let (inputs, call) = (Arc::clone(&inputs), call.clone());
         tasks.spawn(async move {
             let mut took = Vec::with_capacity(calls);
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= calls {
-                    return Ok::<_, Error>(took);
-                }
+            while let Some(input) = next(&inputs) {
                 let began = Instant::now();
-                call(index).await?;
+                call(input).await?;
                 took.push(began.elapsed());
             }
+            Ok::<_, E>(took)
         });
     }
     let mut took: Vec<Duration> = Vec::with_capacity(calls);
     while let Some(task) = tasks.join_next().await {
         took.extend(task?.with_context(|| format!("{operation} failed"))?);
     }
-    let whole = began.elapsed();
+    let (whole, cpu) = (began.elapsed(), processor_time()?.saturating_sub(cpu));
     took.sort();
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
     let at = |percent: usize| {
         let rank = (took.len() * percent).div_ceil(100).saturating_sub(1);
         micros(took.get(rank).copied().unwrap_or_default())
     };
-    Ok(Figures { operation, calls, at_once, each: micros(whole) / calls.max(1) as f64, p50: at(50), p99: at(99) })
+    let over_all = |time| micros(time) / calls.max(1) as f64;
+    Ok(Figures { operation, calls, at_once, each: over_all(whole), cpu: over_all(cpu), p50: at(50), p99: at(99) })
+}
+
+/// Of all threads of this process; `/proc` counts whole hundredths of a second.
+fn processor_time() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?.into())
+}
+
+fn next<T>(inputs: &Mutex<std::vec::IntoIter<T>>) -> Option<T> {
+    inputs.lock().unwrap_or_else(PoisonError::into_inner).next()
 }
 
 /// What all pods have in common, made once: it is no part of what is measured.
@@ -220,6 +243,8 @@ impl Template {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -235,12 +260,12 @@ mod tests {
     async fn each_call_is_made_once() {
         let made = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&made);
-        let figures = time("nothing", 100, AT_ONCE, move |_| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            async { Ok(()) }
+        let figures = time("nothing", (0..100).collect(), AT_ONCE, move |index: usize| {
+            counted.fetch_add(index, Ordering::Relaxed);
+            async { Ok::<_, std::io::Error>(()) }
         });
         let figures = figures.await.unwrap();
-        assert_eq!((made.load(Ordering::Relaxed), figures.calls), (100, 100));
+        assert_eq!((made.load(Ordering::Relaxed), figures.calls), (99 * 100 / 2, 100));
         assert!(figures.p50 <= figures.p99);
     }
 }
