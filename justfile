@@ -1,7 +1,7 @@
 # Everything that people and CI do with this repository. `just` alone lists it.
 #
 # Needs rustup, Go 1.26 or newer, a C compiler and git; `just setup` says what is missing. Root is not needed. What is written
-# outside target/: the caches of cargo, Go and this project (~/.cache/vk-host: the control plane's program); the toolchain and
+# outside target/: the caches of cargo, Go and this project (~/.cache/vk-host: control plane and metrics-server); the toolchain and
 # its parts in ~/.rustup, if they are missing (`setup`, which others begin with); cargo-component in ~/.cargo/bin (`compat`).
 #
 # cargo is always called for the whole workspace: another choice of packages means other features of their dependencies,

@@ -89,11 +89,12 @@ pub mod swap {
     /// that one that is still being written is left alone.
     pub const LOOK_PERIOD: Duration = Duration::from_millis(500);
     /// How long calls may take to end by themselves when the state's shape changes; new ones wait meanwhile. Longer than most calls
-    /// take, and short beside the 40 s after which Kubernetes gives up a node.
-    pub const DRAIN: Duration = Duration::from_secs(10);
-    /// How long the old build is kept, to come back if the new one does nothing but trap.
+    /// take; with the grace of those that are cut, less than a ping may take, so that a drain never looks like a backend out of
+    /// reach.
+    pub const DRAIN: Duration = Duration::from_secs(5);
+    /// How long the old build is kept, to come back if the new one fails.
     pub const TRIAL: Duration = Duration::from_secs(30);
-    /// Traps without an answer that end the trial: more than one unlucky pod brings about in that time.
+    /// Traps in calls of kinds without an answer that end the trial: more than one unlucky pod brings about in that time.
     pub const TRIAL_TRAPS: u32 = 5;
     /// One word of a client of the control socket, or to it.
     pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);

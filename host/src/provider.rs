@@ -229,7 +229,7 @@ pub enum Why {
 
 /// One call's own life: the provider's end of the request to end it. The caller's end is [`Canceller`].
 #[derive(Clone, Debug)]
-pub struct Call(watch::Receiver<Option<Why>>);
+pub struct Call(Option<watch::Receiver<Option<Why>>>);
 
 /// The caller's end of a [`Call`]. Dropping it asks for nothing.
 #[derive(Debug)]
@@ -239,29 +239,28 @@ impl Call {
     /// A call and the means to ask it to end.
     pub fn new() -> (Canceller, Self) {
         let (sender, receiver) = watch::channel(None);
-        (Canceller(sender), Self(receiver))
+        (Canceller(sender), Self(Some(receiver)))
     }
 
     /// A call that is never asked to end by its caller.
-    pub fn uncancelled() -> Self {
-        Self::new().1
+    pub const fn uncancelled() -> Self {
+        Self(None)
     }
 
     /// Why the call should end; none: it should go on.
     pub fn reason(&self) -> Option<Why> {
-        *self.0.borrow()
+        self.0.as_ref().and_then(|why| *why.borrow())
     }
 
     /// Waits until the caller asks the call to end; for ever if it never does.
     pub async fn cancelled(&mut self) -> Why {
-        loop {
-            if let Some(why) = *self.0.borrow_and_update() {
-                return why;
-            }
-            if self.0.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
+        if let Some(receiver) = &mut self.0
+            && let Ok(why) = receiver.wait_for(Option::is_some).await
+            && let Some(why) = *why
+        {
+            return why;
         }
+        std::future::pending().await
     }
 }
 

@@ -18,6 +18,8 @@ use vk_host::provider::{Call, Code, Deletion, Effect, LogOptions, Provider, Why}
 const DEADLINE: Duration = Duration::from_millis(600);
 /// See [`DEADLINE`].
 const GRACE: Duration = Duration::from_millis(200);
+/// Longer than a test waits for changes, of which there are none.
+const WAIT: Duration = Duration::from_secs(60);
 /// See [`DEADLINE`].
 const CPU: Duration = Duration::from_millis(200);
 
@@ -304,18 +306,21 @@ async fn a_wait_for_changes_outlasts_a_short_call_and_ends_when_asked() {
     let (canceller, call) = Call::new();
     let waiting = {
         let plugin = Arc::clone(&plugin);
-        tokio::spawn(async move { plugin.next_changes(call, cursor, Duration::from_secs(20)).await })
+        tokio::spawn(async move { plugin.next_changes(call, cursor, WAIT).await })
     };
-    tokio::time::sleep(DEADLINE + GRACE + Duration::from_millis(100)).await;
+    // A short call that begins after it, and would have run for ever, has come and gone.
+    running(&plugin, 1).await;
+    fails(&plugin, "deaf-hang", Code::DeadlineExceeded, "DeadlineExceeded").await;
     assert!(!waiting.is_finished(), "{:?}", waiting.await);
     canceller.cancel(Why::Replaced);
     let _ = waiting.await.unwrap();
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < WAIT, "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_comes_whole_and_a_reader_that_leaves_ends_it() {
-    let (_place, plugin) = loaded().await;
+    // What ends the log is the guest that learns of it, not the grace.
+    let (_place, plugin) = loaded_with(Limits { cancel_grace: Duration::from_secs(60), ..limits() }).await;
     create(&plugin, "p", &[("log-lines", "2500")]).await.unwrap();
     let id = pod("p", &[]).id;
     let (sink, mut entries) = mpsc::channel(1);
@@ -349,7 +354,7 @@ async fn a_log_comes_whole_and_a_reader_that_leaves_ends_it() {
     let began = Instant::now();
     drop(entries);
     let _ = following.await.unwrap();
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
 /// On this thread alone, so that its processor time is the session's.
@@ -361,11 +366,15 @@ async fn a_session_that_spins_takes_its_share_and_no_more() {
     create(&plugin, "p", &[("logs-fault", "spin")]).await.unwrap();
     let id = pod("p", &[]).id;
     let (sink, entries) = mpsc::channel(1);
-    let before = thread_time();
+    let (began, before) = (Instant::now(), thread_time());
     let session =
         async { plugin.get_container_logs(Call::uncancelled(), &id, "main", LogOptions::default(), sink).await };
     let reader = async {
-        tokio::time::sleep(period * 4).await;
+        // The fourth share comes in the fourth period; what each is exceeded by, which is a tick or two, does not make up for two.
+        while thread_time() - before < share * 4 {
+            tokio::time::sleep(period / 10).await;
+        }
+        assert!(began.elapsed() >= period * 2, "{:?}", began.elapsed());
         // It is not ended for what it took, but when its reader goes.
         drop(entries);
         Instant::now()
@@ -374,7 +383,7 @@ async fn a_session_that_spins_takes_its_share_and_no_more() {
     let spent = thread_time() - before;
     assert_eq!(error.unwrap_err().code, Code::Cancelled);
     assert!(left.elapsed() < Duration::from_secs(5));
-    assert!(spent >= share * 3 && spent <= share * 8, "{spent:?} in four periods and a grace");
+    assert!(spent <= share * 8, "{spent:?} in four periods and a grace");
 }
 
 fn thread_time() -> Duration {

@@ -15,26 +15,26 @@ mod common;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use common::{create, pod};
 use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use vk_host::plugin::control::{self, Control};
 use vk_host::plugin::inspect::inspect;
 use vk_host::plugin::swap::{Counts, Outcome, Reloader, Swapper};
 use vk_host::plugin::{Config, Limits, NodeInfo, Plugin};
-use vk_host::provider::{Call, Code, LogEntry, LogOptions, Provider, Scope, Why};
+use vk_host::provider::{Call, Code, Deletion, Error, LogEntry, LogOptions, PodRef, Provider, Scope, Why};
 
 /// Two builds take turns so often.
 const SWAPS: usize = 100;
-/// Time between two calls: 500 a second.
+/// Time between the beginnings of two calls: 500 a second.
 const CALL_EVERY: Duration = Duration::from_millis(2);
-/// Calls that run or wait at once, at most.
-const CALLS_AT_ONCE: usize = 64;
 /// Logs that are followed.
 const FOLLOWERS: usize = 20;
 /// Longer than anything takes on a busy machine.
@@ -132,6 +132,21 @@ impl Place {
         self.plugin.identity().version
     }
 
+    fn last_told(&self) -> Outcome {
+        self.told.lock().unwrap().last().unwrap().clone()
+    }
+
+    /// Lists pods, on which the plugin traps, until it is so.
+    async fn trap_until(&self, what: &str, is: impl Fn() -> bool) {
+        until(what, || async {
+            // An answer of another kind changes nothing.
+            self.plugin.ping().await.unwrap();
+            let _ = self.plugin.get_pods().await;
+            is()
+        })
+        .await;
+    }
+
     /// The reason why this file is refused; the build before serves on.
     async fn refusal(&self, bytes: &[u8]) -> (&'static str, String) {
         let before = self.version();
@@ -171,7 +186,7 @@ async fn follow(plugin: Arc<Plugin>, uid: String, room: usize, stop: Cancellatio
 }
 
 /// Short calls of many kinds, each of which has to succeed. `n` makes their pods.
-async fn some_call(plugin: &Plugin, n: u64) -> Result<(), vk_host::provider::Error> {
+async fn some_call(plugin: &Plugin, n: u64) -> Result<(), Error> {
     let followed = pod(&format!("log-{}", n % FOLLOWERS as u64), &[]).id;
     match n % 20 {
         0 => {
@@ -188,6 +203,55 @@ async fn some_call(plugin: &Plugin, n: u64) -> Result<(), vk_host::provider::Err
     }
 }
 
+/// Calls that come as often as they come, whatever becomes of those before.
+struct Load {
+    /// When the first of them begins.
+    began: tokio::time::Instant,
+    /// When no more begin.
+    end: OnceLock<tokio::time::Instant>,
+    /// How long the longest took, in microseconds.
+    longest: AtomicU64,
+    failures: Mutex<Vec<Error>>,
+}
+
+impl Load {
+    fn new() -> Self {
+        let began = tokio::time::Instant::now();
+        Self { began, end: OnceLock::new(), longest: AtomicU64::new(0), failures: Mutex::default() }
+    }
+
+    /// Offers a call each [`CALL_EVERY`] until the end, those that a busy machine was late with at once; returns how many, when all
+    /// of them have ended.
+    async fn offer(self: Arc<Self>, plugin: Arc<Plugin>) -> u64 {
+        let mut tick = tokio::time::interval_at(self.began, CALL_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let (mut calls, mut running) = (0, tokio::task::JoinSet::new());
+        loop {
+            let due = tick.tick().await;
+            if self.end.get().is_some_and(|end| due >= *end) {
+                break;
+            }
+            running.spawn(Arc::clone(&self).call(Arc::clone(&plugin), calls));
+            calls += 1;
+            while let Some(ended) = running.try_join_next() {
+                ended.unwrap();
+            }
+        }
+        while let Some(ended) = running.join_next().await {
+            ended.unwrap();
+        }
+        calls
+    }
+
+    async fn call(self: Arc<Self>, plugin: Arc<Plugin>, n: u64) {
+        let began = Instant::now();
+        if let Err(error) = some_call(&plugin, n).await {
+            self.failures.lock().await.push(error);
+        }
+        self.longest.fetch_max(u64::try_from(began.elapsed().as_micros()).unwrap(), Ordering::Relaxed);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_notice_nothing_while_two_builds_take_turns() {
     let place = Place::new().await;
@@ -195,51 +259,18 @@ async fn callers_notice_nothing_while_two_builds_take_turns() {
         create(&place.plugin, &format!("log-{n}"), &[("log-lines", "100"), ("log-every", "10ms")]).await.unwrap();
     }
     let stop = CancellationToken::new();
-    let began = Instant::now();
     let followers: Vec<_> = (0..FOLLOWERS)
         .map(|n| {
             let room = if n % 2 == 0 { 1 } else { 64 };
             tokio::spawn(follow(Arc::clone(&place.plugin), format!("log-{n}"), room, stop.clone()))
         })
         .collect();
-    let seen = Arc::new(AtomicU64::new(0));
-    let changes = tokio::spawn(changes(Arc::clone(&place.plugin), Arc::clone(&seen), stop.clone()));
-    let (longest, calls) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let enough = CancellationToken::new();
-    let failures = Arc::new(Mutex::new(Vec::new()));
-    let load = {
-        let (plugin, enough) = (Arc::clone(&place.plugin), enough.clone());
-        let (longest, calls, failures) = (Arc::clone(&longest), Arc::clone(&calls), Arc::clone(&failures));
-        tokio::spawn(async move {
-            let mut tick = tokio::time::interval(CALL_EVERY);
-            let mut running = tokio::task::JoinSet::new();
-            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            while !enough.is_cancelled() {
-                tick.tick().await;
-                // A machine that is too busy for all of them must not gather them.
-                if running.len() > CALLS_AT_ONCE
-                    && let Some(ended) = running.join_next().await
-                {
-                    ended.unwrap();
-                }
-                let n = calls.fetch_add(1, Ordering::Relaxed);
-                let (plugin, longest, failures) = (Arc::clone(&plugin), Arc::clone(&longest), Arc::clone(&failures));
-                running.spawn(async move {
-                    let began = Instant::now();
-                    if let Err(error) = some_call(&plugin, n).await {
-                        failures.lock().await.push(error);
-                    }
-                    longest.fetch_max(u64::try_from(began.elapsed().as_micros()).unwrap(), Ordering::Relaxed);
-                });
-                while let Some(ended) = running.try_join_next() {
-                    ended.unwrap();
-                }
-            }
-            while let Some(ended) = running.join_next().await {
-                ended.unwrap();
-            }
-        })
-    };
+    // Of a pod that came and went before there was a cursor nobody is told.
+    let changes = Changes::listed(Arc::clone(&place.plugin)).await;
+    let seen = Arc::clone(&changes.seen);
+    let changes = tokio::spawn(changes.follow(stop.clone()));
+    let load = Arc::new(Load::new());
+    let calls = tokio::spawn(Arc::clone(&load).offer(Arc::clone(&place.plugin)));
 
     // Every other swap changes the state's version.
     let [first, later] = [mock(), next()].map(|file| std::fs::read(file).unwrap());
@@ -251,7 +282,8 @@ async fn callers_notice_nothing_while_two_builds_take_turns() {
         assert!(outcome.is_success(), "{outcome}");
         assert_eq!(place.version().ends_with("-next"), [1, 2].contains(&(n % 4)), "{outcome}");
     }
-    let took = began.elapsed();
+    let took = load.began.elapsed();
+    load.end.set(load.began + took).unwrap();
     let mut waited = Duration::ZERO;
     for (n, outcome) in place.told.lock().unwrap().iter().enumerate() {
         let Outcome::Replaced { waited: one, snapshot, .. } = outcome else { panic!("{outcome}") };
@@ -259,27 +291,30 @@ async fn callers_notice_nothing_while_two_builds_take_turns() {
         waited = waited.max(*one);
     }
     assert_eq!(place.plugin.swaps(), Counts { replaced: SWAPS as u64, ..Counts::default() });
-    enough.cancel();
-    load.await.unwrap();
-    assert_eq!(*failures.lock().await, [], "failed calls");
-    let pods = FOLLOWERS as u64 + calls.load(Ordering::Relaxed).div_ceil(20);
-    let told = || seen.load(Ordering::Relaxed);
+    let calls = calls.await.unwrap();
+    let answered = load.began.elapsed();
+    assert_eq!(*load.failures.lock().await, [], "failed calls");
+    assert!(calls as f64 >= took.as_secs_f64() / CALL_EVERY.as_secs_f64(), "only {calls} calls in {took:?}");
+    let made = (0..FOLLOWERS).map(|n| format!("log-{n}")).chain((0..calls).step_by(20).map(|n| format!("short-{n}")));
+    let made: HashSet<PodRef> = made.map(|uid| pod(&uid, &[]).id).collect();
     let began = Instant::now();
-    while told() < pods && !changes.is_finished() && began.elapsed() < PATIENCE {
+    while seen.load(Ordering::Relaxed) < made.len() as u64 && !changes.is_finished() && began.elapsed() < PATIENCE {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     stop.cancel();
-    changes.await.unwrap();
-    assert_eq!(told(), pods, "pods that changes told of");
+    let told = changes.await.unwrap();
+    let (untold, unknown): (Vec<_>, Vec<_>) = (made.difference(&told).collect(), told.difference(&made).collect());
+    assert!(untold.is_empty() && unknown.is_empty(), "changes told nothing of {untold:?}, and of {unknown:?}");
     let mut lines = 0;
     for follower in followers {
         lines += whole(&follower.await.unwrap(), took);
     }
     println!(
-        "{SWAPS} swaps in {took:?}: {} calls, none failed, the longest took {} ms; a swap kept calls waiting for {waited:?} at most; \
-         {lines} lines of {FOLLOWERS} logs, none lost, none twice",
-        calls.load(Ordering::Relaxed),
-        longest.load(Ordering::Relaxed) / 1000,
+        "{SWAPS} swaps in {took:?}: {calls} calls, {:.0} a second, of which {:.0} a second were answered; none failed, the longest \
+         took {} ms; a swap kept calls waiting for {waited:?} at most; {lines} lines of {FOLLOWERS} logs, none lost, none twice",
+        calls as f64 / took.as_secs_f64(),
+        calls as f64 / answered.as_secs_f64(),
+        load.longest.load(Ordering::Relaxed) / 1000,
     );
 }
 
@@ -288,19 +323,41 @@ fn other_bytes(build: &[u8]) -> Vec<u8> {
     [build, b"\0\x06\x05again"].concat()
 }
 
-/// Follows the changes until it is told to stop, and counts the pods that it is told. Every call has to succeed.
-async fn changes(plugin: Arc<Plugin>, seen: Arc<AtomicU64>, stop: CancellationToken) {
-    let (mut cursor, mut told) = (None, HashSet::new());
-    loop {
-        let batch = tokio::select! {
-            batch = plugin.next_changes(Call::uncancelled(), cursor.clone(), Duration::from_secs(5)) => batch.unwrap(),
-            () = stop.cancelled() => return,
-        };
-        assert!(cursor.is_none() || batch.scope == Scope::Delta, "it was told to start over");
-        told.extend(batch.changed.into_iter().map(|pod| pod.id).chain(batch.touched));
-        seen.store(told.len() as u64, Ordering::Relaxed);
-        cursor = batch.cursor;
-        assert!(cursor.is_some());
+/// What the changes have told so far.
+struct Changes {
+    plugin: Arc<Plugin>,
+    cursor: Option<String>,
+    told: HashSet<PodRef>,
+    /// How many those are.
+    seen: Arc<AtomicU64>,
+}
+
+impl Changes {
+    /// Takes the list that they begin with.
+    async fn listed(plugin: Arc<Plugin>) -> Self {
+        let mut changes = Self { plugin, cursor: None, told: HashSet::new(), seen: Arc::default() };
+        while changes.next().await != Scope::Listed {}
+        changes
+    }
+
+    /// Follows them until it is told to stop; returns the pods that it was told of. Every call has to succeed.
+    async fn follow(mut self, stop: CancellationToken) -> HashSet<PodRef> {
+        loop {
+            tokio::select! {
+                scope = self.next() => assert_eq!(scope, Scope::Delta, "it was told to start over"),
+                () = stop.cancelled() => return self.told,
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Scope {
+        let batch =
+            self.plugin.next_changes(Call::uncancelled(), self.cursor.clone(), Duration::from_secs(5)).await.unwrap();
+        self.told.extend(batch.changed.into_iter().map(|pod| pod.id).chain(batch.touched));
+        self.seen.store(self.told.len() as u64, Ordering::Relaxed);
+        self.cursor = batch.cursor;
+        assert!(self.cursor.is_some());
+        batch.scope
     }
 }
 
@@ -404,40 +461,85 @@ fn under_another_name(build: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_build_that_does_nothing_but_trap_is_taken_back_with_what_it_kept() {
+async fn a_build_that_traps_is_taken_back_with_what_it_kept() {
     let place = Place::new().await;
     create(&place.plugin, "p", &[]).await.unwrap();
     place.put_file(&next());
     assert!(place.reload().await.is_success());
     place.configure("[faults]\nget-pods = \"trap\"\n");
-    until("it is taken back", || async {
-        // Answers about the node do not count: they touch nothing of what the plugin keeps.
-        place.plugin.ping().await.unwrap();
-        let _ = place.plugin.get_pods().await;
-        !place.version().ends_with("-next")
-    })
-    .await;
+    place.trap_until("it is taken back", || !place.version().ends_with("-next")).await;
     place.configure("");
     assert_eq!(place.plugin.get_pods().await.unwrap().len(), 1, "of the copy of the store");
     assert_eq!(place.plugin.swaps(), Counts { replaced: 1, rolled_back: 1, ..Counts::default() });
-    let told = place.told.lock().unwrap().last().unwrap().clone();
+    let told = place.last_told();
     assert!(matches!(told, Outcome::RolledBack { traps: 5.., .. }), "{told}");
+    assert_eq!(told.reason(), "PluginRolledBack");
     // The file still has it: somebody has to ask.
     assert!(place.reload().await.is_success() && place.version().ends_with("-next"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_build_that_answered_stays() {
+async fn a_build_that_traps_is_taken_back_once_and_what_it_made_stays() {
+    let place = Place::new().await;
+    create(&place.plugin, "p", &[]).await.unwrap();
+    let digest = |place: &Place| match place.last_told() {
+        Outcome::Replaced { to, .. } | Outcome::RolledBack { to, .. } => to.digest,
+        told => panic!("{told}"),
+    };
+    place.put(&other_bytes(&std::fs::read(mock()).unwrap()));
+    assert!(place.reload().await.is_success());
+    let trapping = digest(&place);
+    // It makes pods and does not list them. The state has the same version, so that the build before knows them.
+    create(&place.plugin, "q", &[]).await.unwrap();
+    place.configure("[faults]\nget-pods = \"trap\"\n");
+    place.trap_until("it is taken back", || place.plugin.swaps().rolled_back == 1).await;
+    assert_ne!(digest(&place), trapping);
+    // The one before fails alike, and stays: there is none before it.
+    for _ in 0..20 {
+        assert_eq!(place.plugin.get_pods().await.unwrap_err().code, Code::Internal);
+    }
+    place.put(b"broken");
+    // One attempt comes after the other: had it been taken back, it would be by now.
+    assert!(!place.reload().await.is_success());
+    place.configure("");
+    assert_eq!(place.plugin.get_pods().await.unwrap().len(), 2);
+    assert_eq!(place.plugin.swaps(), Counts { replaced: 1, rolled_back: 1, refused: 1, ..Counts::default() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_has_made_pods_for_another_state_stays_and_is_told_of_once() {
     let place = Place::new().await;
     create(&place.plugin, "p", &[]).await.unwrap();
     place.put_file(&next());
     assert!(place.reload().await.is_success());
     create(&place.plugin, "q", &[]).await.unwrap();
     place.configure("[faults]\nget-pods = \"trap\"\n");
+    place.trap_until("it is told of", || place.plugin.swaps().failing > 0).await;
+    let told = place.last_told();
+    assert!(matches!(told, Outcome::Failing { traps: 5.., .. }), "{told}");
+    assert_eq!(told.reason(), "PluginFailing");
+    assert!(told.to_string().contains("0.1.0-next") && told.to_string().contains("it has made, changed"), "{told}");
     for _ in 0..20 {
         assert_eq!(place.plugin.get_pods().await.unwrap_err().code, Code::Internal);
     }
-    // One attempt comes after the other: had it been taken back, it would be by now.
+    let outcome = place.reload().await;
+    assert!(matches!(outcome, Outcome::Unchanged { .. }), "{outcome}");
+    place.configure("");
+    assert_eq!(place.plugin.get_pods().await.unwrap().len(), 2, "none is lost");
+    assert!(place.version().ends_with("-next"));
+    assert_eq!(place.plugin.swaps(), Counts { replaced: 1, failing: 1, ..Counts::default() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_answers_some_and_traps_on_others_stays() {
+    let place = Place::new().await;
+    place.put_file(&next());
+    assert!(place.reload().await.is_success());
+    create(&place.plugin, "p", &[]).await.unwrap();
+    for _ in 0..20 {
+        let error = create(&place.plugin, "t", &[("create-fault", "trap")]).await.unwrap_err();
+        assert_eq!(error.code, Code::Internal);
+    }
     let outcome = place.reload().await;
     assert!(matches!(outcome, Outcome::Unchanged { .. }), "{outcome}");
     assert_eq!(place.plugin.swaps(), Counts { replaced: 1, ..Counts::default() });
@@ -453,10 +555,94 @@ async fn a_new_file_is_seen_and_what_calls_do_not_end_in_time_are_asked_to() {
     until("the file is seen", || async { place.version().ends_with("-next") }).await;
     let error = hanging.await.unwrap().unwrap_err();
     assert_eq!(error.code, Code::Cancelled, "the guest's own answer: {error}");
-    assert!(place.path("state/store/mock.before-swap.redb").exists());
+    let copy = place.path("state/store/mock.state-1.redb");
+    let before = std::fs::read(&copy).unwrap();
     assert_eq!(place.plugin.node_details().await.unwrap().runtime_version.as_deref(), Some("mock://0.1.0-next"));
     place.put_file(&mock());
     until("so is the next", || async { !place.version().ends_with("-next") }).await;
+    // Whoever went back by hand still has what there is to go back to.
+    assert!(place.path("state/store/mock.state-2.redb").exists());
+    assert!(std::fs::read(&copy).unwrap() == before, "another copy lies in its place");
+}
+
+/// Traps often enough to be taken back while a call is under way that ends before it is; returns that call's answer.
+async fn taken_back_late<T: Send + 'static>(place: &Place, late: impl AsyncFnOnce(Arc<Plugin>) -> T) -> T {
+    place.put_file(&next());
+    assert!(place.reload().await.is_success());
+    place.configure("[faults]\nget-pods = \"trap\"\n");
+    let plugin = Arc::clone(&place.plugin);
+    let traps = async {
+        until("it runs", || async { place.plugin.running_calls() == 1 }).await;
+        for _ in 0..5 {
+            assert_eq!(place.plugin.get_pods().await.unwrap_err().code, Code::Internal);
+        }
+        place.configure("");
+    };
+    tokio::join!(late(plugin), traps).0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_deletes_a_pod_while_it_is_being_taken_back_stays() {
+    let place = Place::new().await;
+    create(&place.plugin, "p", &[("delete-fault", "late deaf for=2s")]).await.unwrap();
+    let id = pod("p", &[]).id;
+    let delete = async |plugin: Arc<Plugin>| {
+        plugin.delete_pod(Call::uncancelled(), &id, None, Some(Duration::ZERO)).await.unwrap()
+    };
+    assert_eq!(taken_back_late(&place, delete).await, Deletion::Gone);
+    until("it is told of", || async { place.plugin.swaps().failing > 0 }).await;
+    let told = place.last_told();
+    assert!(told.to_string().contains("deleted pods"), "{told}");
+    assert!(place.version().ends_with("-next"));
+    assert_eq!(place.plugin.get_pods().await.unwrap(), [], "what is gone does not come back");
+    assert_eq!(place.plugin.swaps(), Counts { replaced: 1, failing: 1, ..Counts::default() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_answers_while_it_is_being_taken_back_stays_on_trial() {
+    let place = Place::new().await;
+    create(&place.plugin, "p", &[("get-fault", "late deaf for=2s")]).await.unwrap();
+    let id = pod("p", &[]).id;
+    let look = async |plugin: Arc<Plugin>| plugin.get_pod(&id).await.unwrap();
+    assert!(taken_back_late(&place, look).await.is_some());
+    // One attempt comes after the other: had it been taken back, it would be by now.
+    assert!(matches!(place.reload().await, Outcome::Unchanged { .. }));
+    assert!(place.version().ends_with("-next"));
+    assert_eq!(place.plugin.swaps(), Counts { replaced: 1, ..Counts::default() });
+    place.configure("[faults]\nget-pods = \"trap\"\n");
+    place.trap_until("it is taken back", || !place.version().ends_with("-next")).await;
+    assert_eq!(place.plugin.swaps(), Counts { replaced: 1, rolled_back: 1, ..Counts::default() });
+}
+
+/// Followers have all places, and others wait for one: a swap gives none of them away.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_a_log_keeps_its_place_over_a_swap() {
+    let place = Place::with(Limits { session_permits: 1, ..limits() }).await;
+    create(&place.plugin, "p", &[("log-every", "10ms")]).await.unwrap();
+    let follow = |sink| {
+        let plugin = Arc::clone(&place.plugin);
+        let options = LogOptions { follow: true, ..LogOptions::default() };
+        tokio::spawn(async move {
+            plugin.get_container_logs(Call::uncancelled(), &pod("p", &[]).id, "main", options, sink).await
+        })
+    };
+    let (sink, mut first) = mpsc::channel(1);
+    let _following = follow(sink);
+    first.recv().await.expect("it follows");
+    let (sink, mut queued) = mpsc::channel(1);
+    let _waiting = follow(sink);
+    for build in [next(), mock()] {
+        place.put_file(&build);
+        assert!(place.reload().await.is_success());
+        // More than what lay in the channel and in the old generation's hands.
+        for _ in 0..20 {
+            let entries = tokio::time::timeout(PATIENCE, first.recv()).await.expect("it goes on");
+            assert!(entries.is_some());
+        }
+    }
+    assert!(queued.try_recv().is_err(), "it took the place of one who was there");
+    drop(first);
+    assert!(tokio::time::timeout(PATIENCE, queued.recv()).await.expect("its turn").is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -464,7 +650,8 @@ async fn an_operator_asks_through_the_socket() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::new().await;
     let directory = place.path("state");
-    let control = Control::open(&directory).unwrap();
+    let open = || Control::open(&directory, signal(SignalKind::hangup()).unwrap());
+    let control = open();
     assert_eq!(std::fs::metadata(directory.join("control.sock")).unwrap().permissions().mode() & 0o777, 0o600);
     let stop = CancellationToken::new();
     let running = tokio::spawn(control.run(place.reloader.clone(), stop.clone()));
@@ -478,9 +665,13 @@ async fn an_operator_asks_through_the_socket() {
     let refused = ask().await.unwrap();
     assert!(!refused.success && refused.outcome == "PluginRefused", "{refused:?}");
     assert!(refused.message.contains("is not WebAssembly"), "{refused:?}");
-    // Of a host that was killed: the next one takes its place.
-    let again = Control::open(&directory).unwrap();
-    drop(again);
+    assert!(refused.message.contains("`vk-host plugin reload` tries again"), "{refused:?}");
+    // As one that was killed leaves it behind: the next one takes its place.
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+    assert!(ask().await.unwrap_err().to_string().contains("no vk-host listens"));
+    let running = tokio::spawn(open().run(place.reloader.clone(), stop.clone()));
+    assert_eq!(ask().await.unwrap().outcome, "PluginRefused");
     stop.cancel();
     running.await.unwrap();
     let error = ask().await.unwrap_err().to_string();

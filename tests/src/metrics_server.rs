@@ -50,13 +50,22 @@ impl MetricsServer {
     /// A flag that the control plane has to be started with: asked by a Service that is a name, not by its endpoints.
     pub const NEEDS: (Component, &'static str) = (Component::ApiServer, "--enable-aggregator-routing=false");
 
+    /// Its program; builds it first if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be built.
+    pub fn program() -> Result<PathBuf> {
+        PROGRAM.build()
+    }
+
     /// Starts it with all that its release gives it in a cluster. Its first figures take two readings, ten seconds apart.
     ///
     /// # Errors
     ///
     /// It cannot be built, or the API server refuses one of its objects.
     pub fn start(control_plane: &ControlPlane) -> Result<Self> {
-        let program = PROGRAM.build()?;
+        let program = Self::program()?;
         let dir = control_plane.dir().join(NAME);
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         apply(control_plane, &PROGRAM.module_file("manifests/base/rbac.yaml")?)?;

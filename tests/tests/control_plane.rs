@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use vk_tests::{
     audit::Filter,
     control_plane::{Component, ControlPlane, Ending, Identity, succeed},
+    metrics_server::MetricsServer,
     process::Process,
 };
 
@@ -141,4 +142,12 @@ fn one_folder_holds_one_control_plane_and_a_lost_component_ends_it() -> Result<(
     let scheduler = components.get("kube-scheduler").context("no scheduler")?;
     succeed(Command::new("kill").args(["-KILL", &scheduler.pid.to_string()]))?;
     wait_gone(components.into_values().chain([supervisor]))
+}
+
+/// Here, before the tests that ask it are beside others: its build takes both processors for minutes, once.
+#[test]
+fn there_is_a_metrics_server() -> Result<()> {
+    let program = MetricsServer::program()?;
+    ensure!(Command::new(&program).arg("--version").status()?.success(), "{} does not run", program.display());
+    Ok(())
 }

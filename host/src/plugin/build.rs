@@ -12,6 +12,7 @@ use super::call::{Class, Ended, Request, Runner};
 use super::load::{self, Source};
 use super::state::{Cpu, State};
 use super::store::Store;
+use super::store_access::StoreAccess;
 use super::{LoadError, Paths, Want};
 use crate::provider::{Call, Error, Identity};
 
@@ -158,6 +159,7 @@ impl Probe<'_> {
             replaced: None,
             reader: None,
             last: false,
+            store: StoreAccess::none(),
         };
         let Ended { result, stderr } = self.runner.run(&self.admitted.pre, self.number, request, guest).await;
         result.map_err(|error| LoadError::Call { function, error: Box::new(error), stderr })
@@ -175,9 +177,10 @@ impl Paths {
         self.store_dir.join(format!("{name}.redb"))
     }
 
-    /// Where that is kept as it was before a swap that changes its shape.
-    pub(super) fn snapshot(&self, name: &str) -> PathBuf {
-        self.store_dir.join(format!("{name}.before-swap.redb"))
+    /// Where that is kept as it was before a swap that changes its shape. Named by the shape that it has, so that going back by
+    /// hand does not overwrite what there is to go back to.
+    pub(super) fn snapshot(&self, name: &str, state_version: u32) -> PathBuf {
+        self.store_dir.join(format!("{name}.state-{state_version}.redb"))
     }
 }
 

@@ -1,7 +1,7 @@
-//! One call: a fresh instance, from its permit to its end.
+//! One call: a fresh instance, from its place to its end.
 //!
 //! ```text
-//! permit ▶ instantiate ▶ guest runs ──────────────────────────────▶ its answer
+//! place ▶ instantiate ▶ guest runs ──────────────────────────────▶ its answer
 //!                          │ caller cancels, deadline, shutdown: `call.cancelled` fires
 //!                          └── grace ──▶ answer, or the instance is dropped
 //! ```
@@ -26,6 +26,7 @@ use super::cut::Cut;
 use super::output::Output;
 use super::services::Services;
 use super::state::{Cpu, Exceeded, Meter, State};
+use super::store_access::StoreAccess;
 use crate::provider::{Call, Canceller, Code, Error, LogSink, PodRef, Why};
 
 /// Which calls share permits.
@@ -59,6 +60,8 @@ pub(super) struct Request {
     pub(super) reader: Option<LogSink>,
     /// It is what the host stops with: it begins, and runs on, when all others are asked to end.
     pub(super) last: bool,
+    /// What it may do with the plugin's store.
+    pub(super) store: StoreAccess,
 }
 
 /// How a call went, with what the guest said on stderr.
@@ -146,20 +149,28 @@ impl Runner {
         }
     }
 
-    /// Waits for a place among the calls of the request's class. The caller keeps it until the call has ended.
-    pub(super) async fn permit(&self, request: &Request) -> Result<SemaphorePermit<'_>, Error> {
-        let Request { class, call, reader, last, .. } = request;
-        let mut wish = Wish {
-            caller: call.clone(),
-            host: self.host(*last),
-            replaced: None,
-            deadline: None,
-            reader: reader.clone(),
-        };
+    /// A place among the calls of a class. The caller keeps it until the call has ended.
+    pub(super) async fn place(&self, class: Class) -> Result<SemaphorePermit<'_>, Error> {
+        self.permits.of(class).acquire().await.map_err(|_| never_began(Why::Shutdown))
+    }
+
+    /// Waits for what a call waits for before it begins, unless somebody wishes that it does not begin at all.
+    pub(super) async fn wait<T>(
+        &self,
+        request: &Request,
+        what: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let Request { call, reader, last, .. } = request;
+        let host = self.host(*last);
+        if let Some(why) = call.reason().or_else(|| host.reason()) {
+            return Err(never_began(why));
+        }
+        let mut wish = Wish { caller: call.clone(), host, replaced: None, deadline: None, reader: reader.clone() };
+        // Most often there is nothing to wait for, and then nobody is listened to.
         tokio::select! {
             biased;
+            result = what => result,
             why = wish.comes() => Err(never_began(why)),
-            permit = self.permits.of(*class).acquire() => permit.map_err(|_| never_began(Why::Shutdown)),
         }
     }
 
@@ -191,7 +202,7 @@ impl Runner {
     where
         F: AsyncFnOnce(&mut Store<State>, &Instance) -> wasmtime::Result<R>,
     {
-        let Request { operation, class: _, deadline, cpu, mutates, pod: _, call, replaced, reader, last } = request;
+        let Request { operation, class: _, deadline, cpu, mutates, pod: _, call, replaced, reader, last, store } = request;
         let deadline = deadline.map(|limit| Instant::now() + limit);
         let mut wish = Wish { caller: call, host: self.host(last), replaced, deadline, reader };
         let _running = Running::new(&self.running);
@@ -199,19 +210,19 @@ impl Runner {
         // Also when the caller drops this future: what a hanging guest said last tells why it hung.
         let words = output.until_the_end();
         let (canceller, inner) = Call::new();
-        let state = State::new(Arc::clone(&self.services), inner, wish.deadline, &output);
+        let state = State::new(Arc::clone(&self.services), store, inner, wish.deadline, &output);
         let meter = Arc::new(Meter::default());
-        let mut store = state.into_store(&self.engine, Arc::clone(&meter), cpu);
+        let mut instances = state.into_store(&self.engine, Arc::clone(&meter), cpu);
         let entered = AtomicBool::new(false);
         let end = {
             let work = async {
-                let instance = pre.instantiate_async(&mut store).await?;
+                let instance = pre.instantiate_async(&mut instances).await?;
                 entered.store(true, Ordering::Relaxed);
-                guest(&mut store, &instance).await
+                guest(&mut instances, &instance).await
             };
             self.drive(meter.measured(work), &canceller, &mut wish).await
         };
-        drop((store, words));
+        drop((instances, words));
         let unknown = mutates && entered.load(Ordering::Relaxed);
         let result = match end {
             End::Returned(Ok(answer)) => Ok(answer),

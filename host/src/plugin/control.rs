@@ -5,7 +5,7 @@
 //!        ◀─ {"outcome":"PluginReplaced","message":"…","success":true}⏎        once the attempt has ended
 //! ```
 //!
-//! The socket is its owner's alone. The state directory is locked by the host, so what lies there under the socket's name is of
+//! The socket is its owner's alone, and root's. The state directory is locked by the host, so what lies there under the socket's name is of
 //! a host that was killed.
 
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Write as _};
@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -96,15 +97,16 @@ pub struct Control {
 }
 
 impl Control {
-    /// Listens. A socket that cannot be made is told in the log and no more: a node is not refused for it, and SIGHUP does the same.
-    pub fn open(state_dir: &Path) -> io::Result<Self> {
+    /// Listens. A socket that cannot be made is told in the log and no more: a node is not refused for it, and SIGHUP, which
+    /// `hangup` hears, does the same. One that came before counts.
+    pub fn open(state_dir: &Path, hangup: Signal) -> Self {
         let path = state_dir.join(SOCKET);
         let socket = bind(&path)
             .inspect_err(|error| {
                 tracing::warn!(socket = %path.display(), %error, "`vk-host plugin reload` cannot reach this host; SIGHUP can");
             })
             .ok();
-        Ok(Self { hangup: signal(SignalKind::hangup())?, socket: socket.map(|listener| (listener, path)) })
+        Self { hangup, socket: socket.map(|listener| (listener, path)) }
     }
 
     /// Hands on what is asked until `stop`.
@@ -114,6 +116,7 @@ impl Control {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(()) = self.hangup.recv() => {
+                    tracing::info!("SIGHUP: the plugin's file is read anew");
                     let reloader = reloader.clone();
                     // How it ended is in the log and in an event.
                     talks.spawn(async move { drop(reloader.reload().await) });
@@ -132,6 +135,9 @@ impl Control {
         if let Some((_, path)) = self.socket {
             let _ = std::fs::remove_file(path);
         }
+        // Whoever waits for an answer is told that the host stops.
+        let told = async { while talks.join_next().await.is_some() {} };
+        let _ = timeout(CONTROL_TIMEOUT, told).await;
     }
 }
 
@@ -149,8 +155,9 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 async fn accept(socket: Option<&(UnixListener, PathBuf)>) -> UnixStream {
     let Some((listener, _)) = socket else { return std::future::pending().await };
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
+        match listener.accept().await.and_then(ours) {
+            Ok(Some(stream)) => return stream,
+            Ok(None) => {}
             Err(error) => {
                 // Too many open files, most often: it passes, and must not spin meanwhile.
                 tracing::debug!(%error, "no client of the control socket");
@@ -158,6 +165,16 @@ async fn accept(socket: Option<&(UnixListener, PathBuf)>) -> UnixStream {
             }
         }
     }
+}
+
+/// Only of this user or root: where the umask is lax and the directory open, others may connect before the socket has its mode.
+fn ours((stream, _): (UnixStream, SocketAddr)) -> io::Result<Option<UnixStream>> {
+    let peer = stream.peer_cred()?.uid();
+    if peer == nix::unistd::ROOT.as_raw() || peer == nix::unistd::geteuid().as_raw() {
+        return Ok(Some(stream));
+    }
+    tracing::warn!(uid = peer, "another user's client of the control socket was turned away");
+    Ok(None)
 }
 
 async fn answer(stream: UnixStream, reloader: &Reloader) -> io::Result<()> {
@@ -175,4 +192,35 @@ async fn answer(stream: UnixStream, reloader: &Reloader) -> io::Result<()> {
         }
     };
     timeout(CONTROL_TIMEOUT, write.write_all(&line(&answer)?)).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::signal::unix::{SignalKind, signal};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_is_told_that_the_host_stops() {
+        let directory = tempfile::tempdir().unwrap();
+        let control = Control::open(directory.path(), signal(SignalKind::hangup()).unwrap());
+        let (asked, mut requests) = mpsc::channel(1);
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(control.run(Reloader(asked), stop.clone()));
+        let path = directory.path().to_owned();
+        let asking = tokio::task::spawn_blocking(move || reload(&path));
+        let reply = requests.recv().await.unwrap();
+        stop.cancel();
+        // The attempt is given up a moment after no more are taken.
+        while directory.path().join(SOCKET).exists() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        drop(reply);
+        let answer = asking.await.unwrap().unwrap();
+        assert_eq!((&*answer.outcome, answer.success), ("Stopping", false));
+        running.await.unwrap();
+    }
 }

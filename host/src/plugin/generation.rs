@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::build::Build;
 use super::call::Class;
+use super::store_access::StoreAccess;
 use crate::defaults::swap::TRIAL_TRAPS;
 use crate::provider::{Call, Canceller, Code, Error, Why};
 
@@ -13,6 +14,8 @@ use crate::provider::{Call, Canceller, Code, Error, Why};
 pub(super) struct Generation {
     pub(super) number: u64,
     pub(super) build: Arc<Build>,
+    /// What its instances may do with the store.
+    pub(super) store: StoreAccess,
     /// Asks those to end that can go on with the next generation: `changes.next` and logs.
     replaced: (Canceller, Call),
     /// Asks the short calls to end that outlast a drain.
@@ -22,7 +25,14 @@ pub(super) struct Generation {
 
 impl Generation {
     pub(super) fn new(number: u64, build: Arc<Build>) -> Self {
-        Self { number, build, replaced: Call::new(), overdue: Call::new(), trial: Trial::default() }
+        Self {
+            number,
+            build,
+            store: StoreAccess::all(),
+            replaced: Call::new(),
+            overdue: Call::new(),
+            trial: Trial::default(),
+        }
     }
 
     pub(super) fn replace(&self) {
@@ -55,50 +65,84 @@ impl Deref for Generation {
 }
 
 /// How the calls of a generation ended so far.
+///
+/// What decides are traps of calls of a kind that was never answered: one pod that traps, and did before, must not take back a
+/// build that makes all others, and a build that makes none must go though it lists them.
 #[derive(Debug, Default)]
 pub(super) struct Trial {
+    create: Tally,
+    delete: Tally,
+    poll: Tally,
+    node: Tally,
+    session: Tally,
+    changes: Tally,
+    /// A create, an update or a delete was acknowledged: a store from before knows nothing of it.
+    acknowledged: AtomicBool,
+}
+
+/// Calls of one class.
+#[derive(Debug, Default)]
+struct Tally {
     traps: AtomicU32,
-    /// A call about pods was answered. One about the node says little: it may touch nothing of what the plugin keeps.
     answered: AtomicBool,
-    /// A create was acknowledged: a store from before knows nothing of that pod.
-    created: AtomicBool,
+}
+
+impl Tally {
+    /// None count once one was answered.
+    fn traps(&self) -> u32 {
+        if self.answered.load(Ordering::Relaxed) { 0 } else { self.traps.load(Ordering::Relaxed) }
+    }
 }
 
 impl Trial {
+    fn of(&self, class: Class) -> &Tally {
+        match class {
+            Class::Create => &self.create,
+            Class::Delete => &self.delete,
+            Class::Poll => &self.poll,
+            Class::Node => &self.node,
+            Class::Session => &self.session,
+            Class::Changes => &self.changes,
+        }
+    }
+
     /// Takes note of how a call ended; true: it is time to look whether this generation should go.
     pub(super) fn note(&self, class: Class, error: Option<&Error>) -> bool {
+        let tally = self.of(class);
         match error {
             None => {
                 // Looked at first: every call comes by here.
-                if class != Class::Node && !self.answered.load(Ordering::Relaxed) {
-                    self.answered.store(true, Ordering::Relaxed);
+                if !tally.answered.load(Ordering::Relaxed) {
+                    tally.answered.store(true, Ordering::Relaxed);
                 }
                 false
             }
             // The runner says `internal` for what the guest did to itself, and for nothing else.
             Some(error) if error.code == Code::Internal => {
-                self.traps.fetch_add(1, Ordering::Relaxed);
+                tally.traps.fetch_add(1, Ordering::Relaxed);
                 self.fails()
             }
             Some(_) => false,
         }
     }
 
-    pub(super) fn note_created(&self) {
-        self.created.store(true, Ordering::Relaxed);
+    pub(super) fn note_acknowledged(&self) {
+        self.acknowledged.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn created(&self) -> bool {
-        self.created.load(Ordering::Relaxed)
+    pub(super) fn acknowledged(&self) -> bool {
+        self.acknowledged.load(Ordering::Relaxed)
     }
 
+    /// Traps of calls of the kinds that were never answered.
     pub(super) fn traps(&self) -> u32 {
-        self.traps.load(Ordering::Relaxed)
+        let Self { create, delete, poll, node, session, changes, acknowledged: _ } = self;
+        [create, delete, poll, node, session, changes].into_iter().map(Tally::traps).fold(0, u32::saturating_add)
     }
 
-    /// It traps, and nothing else.
+    /// There is something that it does not do but trap.
     pub(super) fn fails(&self) -> bool {
-        self.traps() >= TRIAL_TRAPS && !self.answered.load(Ordering::Relaxed)
+        self.traps() >= TRIAL_TRAPS
     }
 }
 
@@ -111,21 +155,27 @@ mod tests {
     }
 
     #[test]
-    fn traps_alone_fail_a_trial() {
+    fn traps_of_what_is_never_answered_fail_a_trial() {
         let trial = Trial::default();
-        for _ in 1..TRIAL_TRAPS {
-            assert!(!trial.note(Class::Poll, Some(&trap())));
+        trial.note(Class::Poll, None);
+        let classes = [Class::Create, Class::Changes, Class::Delete];
+        for class in classes.into_iter().cycle().take(TRIAL_TRAPS as usize - 1) {
+            assert!(!trial.note(class, Some(&trap())));
         }
-        // The backend's refusals and answers about the node prove nothing.
+        // What the backend or the host refuses is no trap, and answers of another kind prove nothing.
         let late = Error::new(Code::DeadlineExceeded, "DeadlineExceeded", "late");
         assert!(!trial.note(Class::Create, Some(&late)) && !trial.note(Class::Node, None));
         assert!(trial.note(Class::Changes, Some(&trap())));
     }
 
     #[test]
-    fn an_answer_about_pods_passes_it() {
+    fn traps_of_what_is_answered_too_do_not() {
         let trial = Trial::default();
+        trial.note(Class::Create, None);
+        assert!((0..2 * TRIAL_TRAPS).all(|_| !trial.note(Class::Create, Some(&trap()))));
+        // Also where the answer comes later.
+        assert!((1..TRIAL_TRAPS).all(|_| !trial.note(Class::Poll, Some(&trap()))));
         trial.note(Class::Poll, None);
-        assert!((0..2 * TRIAL_TRAPS).all(|_| !trial.note(Class::Poll, Some(&trap()))));
+        assert!(!trial.note(Class::Poll, Some(&trap())) && trial.traps() == 0);
     }
 }

@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
@@ -166,7 +167,7 @@ fn to_cache(component: &Component, entry: &Path) -> Result<(), String> {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
         let aside = aside(entry);
-        // Of a process with our number that was killed.
+        // Of a process with our id that was killed.
         let _ = std::fs::remove_file(&aside);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
         file.write_all(&Sha256::digest(&code))?;
@@ -177,8 +178,10 @@ fn to_cache(component: &Component, entry: &Path) -> Result<(), String> {
     write().map_err(|e| e.to_string())
 }
 
+/// Another name each time: two plugins of this process may compile the same file at once.
 fn aside(entry: &Path) -> PathBuf {
-    entry.with_extension(format!("{}.tmp", std::process::id()))
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    entry.with_extension(format!("{}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -7,6 +7,10 @@
 //!
 //! What counts is what the reader's channel has taken, so an old generation may be dropped in the middle of a write. A log
 //! without times has no place to go on from: it stays with its generation until it ends.
+//!
+//! A tail of which nothing had come is asked for again. If its first entry then is later than the reader, there may be more
+//! such entries than the tail is long, and all of those are asked for instead: what the reader gets is always the tail as of some
+//! moment since it came, and all that followed.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +26,7 @@ use super::generation::Generation;
 use super::imports::log_sink::Sink;
 use super::provider::missing;
 use super::state::{Cpu, State};
-use crate::provider::{Call, Canceller, Error, LogEntry, LogOptions, LogSink, PodRef, Source, Why};
+use crate::provider::{Call, Canceller, Code, Error, LogEntry, LogOptions, LogSink, PodRef, Source, Why};
 
 /// As [`Provider::get_container_logs`](crate::provider::Provider::get_container_logs).
 pub(super) async fn read(
@@ -35,31 +39,42 @@ pub(super) async fn read(
 ) -> Result<(), Error> {
     let progress = Shared::new(now());
     let mut wanted = options.clone();
+    let request = |replaced| Request {
+        class: Class::Session,
+        deadline: None,
+        cpu: Cpu::Share { time: plugin.limits().session_cpu, period: plugin.limits().session_period },
+        call: call.clone(),
+        replaced,
+        reader: Some(sink.clone()),
+        ..plugin.look("get-container-logs", Some(id))
+    };
+    // Over all swaps: those who queue for one would take it, and the log stand still for as long as they read.
+    let _place = plugin.place(&request(None)).await?;
     loop {
         let (canceller, replaced) = Call::new();
-        let request = Request {
-            class: Class::Session,
-            deadline: None,
-            cpu: Cpu::Share { time: plugin.limits().session_cpu, period: plugin.limits().session_period },
-            call: call.clone(),
-            replaced: Some(replaced),
-            reader: Some(sink.clone()),
-            ..plugin.look("get-container-logs", Some(id))
-        };
-        let (generation, _permit) = plugin.enter(&request).await?.into_session();
-        let session = session(plugin, &generation, request, container, wanted, Sink::new(sink.clone(), &progress));
+        let (canceller, request) = (Arc::new(canceller), request(Some(replaced.clone())));
+        let generation = plugin.serving(&request).await?;
+        let to = Sink::new(sink.clone(), &progress, &canceller);
+        let session = session(plugin, &generation, request, container, wanted, to);
         let result = tokio::select! {
             biased;
             result = session => result,
             never = hand_over(&generation, &progress, &canceller) => match never {},
         };
         // An end that the host wished is not the log's; the contract says so.
-        if !generation.is_replaced() || call.reason().is_some() || sink.is_closed() {
+        let mut progress = progress.lock();
+        let goes_on = generation.is_replaced() || progress.is_late(None);
+        if !goes_on || call.reason().is_some() || sink.is_closed() {
             return result;
         }
-        match progress.lock().resume(&options) {
+        match progress.resume(&options) {
             Some(rest) => wanted = rest,
-            None => return result,
+            None if replaced.reason().is_none() => return result,
+            None => {
+                // Entries without a time came while it was being handed over.
+                tracing::warn!(generation = generation.number, "a log breaks off, as it has no place to go on from");
+                return Err(broken_off());
+            }
         }
     }
 }
@@ -94,6 +109,11 @@ async fn hand_over(generation: &Generation, progress: &Shared, canceller: &Cance
     std::future::pending().await
 }
 
+/// An end that would look like the log's own.
+fn broken_off() -> Error {
+    Error::new(Code::Unavailable, "LogBrokenOff", "the plugin was replaced, and the log cannot go on where it stopped")
+}
+
 fn now() -> u64 {
     u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or_default()
 }
@@ -105,7 +125,7 @@ pub(super) struct Shared(Arc<Mutex<Progress>>);
 impl Shared {
     /// Nothing is delivered yet. `began`: unix time in nanoseconds.
     fn new(began: u64) -> Self {
-        Self(Arc::new(Mutex::new(Progress { began, reached: Reached::Nothing, skip: None })))
+        Self(Arc::new(Mutex::new(Progress { began, reached: Reached::Nothing, skip: None, tail: Tail::First })))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Progress> {
@@ -120,6 +140,18 @@ pub(super) struct Progress {
     reached: Reached,
     /// What was delivered before the present session began, as long as it may come again.
     skip: Option<Last>,
+    tail: Tail,
+}
+
+/// What a session's first entry decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tail {
+    /// Nothing: the tail is what it was at first.
+    First,
+    /// The tail is asked for again.
+    Again,
+    /// It was, and the reader is older than its first entry: this session is not the one to go on with.
+    Late,
 }
 
 /// What was delivered.
@@ -149,6 +181,14 @@ impl Last {
 }
 
 impl Progress {
+    /// Whether the session has to end, seen from the first of its next entries, as it may have left out what is new.
+    pub(super) fn is_late(&mut self, first: Option<&LogEntry>) -> bool {
+        if let (Tail::Again, Some(first)) = (self.tail, first) {
+            self.tail = if first.time_ns >= Some(self.began) { Tail::Late } else { Tail::First };
+        }
+        self.tail == Tail::Late
+    }
+
     /// Whether the reader has not had this entry.
     pub(super) fn is_new(&mut self, entry: &LogEntry) -> bool {
         let (Some(skip), Some(time)) = (&mut self.skip, entry.time_ns) else { return true };
@@ -195,11 +235,17 @@ impl Progress {
         match self.reached {
             Reached::Untimed => None,
             // Of no earlier lines, nothing came yet: what comes from the beginning of the wait on is new.
-            Reached::Nothing if options.tail == Some(0) => {
+            Reached::Nothing if options.tail == Some(0) || self.tail == Tail::Late => {
+                self.tail = Tail::First;
                 let since_ns = options.since_ns.max(Some(self.began));
                 Some(LogOptions { tail: None, since_ns, ..options.clone() })
             }
-            Reached::Nothing => Some(options.clone()),
+            Reached::Nothing => {
+                if options.follow && options.tail.is_some() {
+                    self.tail = Tail::Again;
+                }
+                Some(options.clone())
+            }
             Reached::At(last) => {
                 self.skip = Some(last);
                 // The limit counts from the log's beginning, and the host cuts there by itself.
@@ -218,7 +264,7 @@ mod tests {
     }
 
     fn progress() -> Progress {
-        Progress { began: 100, reached: Reached::Nothing, skip: None }
+        Progress { began: 100, reached: Reached::Nothing, skip: None, tail: Tail::First }
     }
 
     fn deliver(progress: &mut Progress, entries: &[LogEntry]) -> usize {
@@ -279,6 +325,26 @@ mod tests {
         deliver(&mut progress, &[entry(7, Source::Stdout)]);
         let rest = progress.resume(&asked).unwrap();
         assert_eq!(rest, LogOptions { since_ns: Some(7), follow: true, ..LogOptions::default() });
+    }
+
+    #[test]
+    fn a_tail_that_is_asked_for_again_leaves_out_nothing_new() {
+        let asked = LogOptions { tail: Some(2), follow: true, ..LogOptions::default() };
+        // What the reader would have seen is among it.
+        let mut before = progress();
+        assert_eq!(before.resume(&asked).unwrap(), asked);
+        assert!(!before.is_late(None) && !before.is_late(Some(&entry(99, Source::Stdout))));
+        assert!(!before.is_late(Some(&entry(101, Source::Stdout))), "the first one has decided");
+        // It may not be.
+        let mut late = progress();
+        late.resume(&asked).unwrap();
+        assert!(late.is_late(Some(&entry(100, Source::Stdout))));
+        assert!(late.is_late(Some(&entry(101, Source::Stdout))), "nothing of this session is taken");
+        let rest = late.resume(&asked).unwrap();
+        assert_eq!(rest, LogOptions { tail: None, since_ns: Some(100), ..asked.clone() });
+        assert!(!late.is_late(Some(&entry(100, Source::Stdout))));
+        // The first session has the tail that was meant.
+        assert!(!progress().is_late(Some(&entry(100, Source::Stdout))));
     }
 
     #[test]

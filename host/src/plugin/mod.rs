@@ -32,6 +32,7 @@ mod services;
 mod stamp;
 mod state;
 pub mod store;
+mod store_access;
 pub mod swap;
 #[cfg(test)]
 mod tests;

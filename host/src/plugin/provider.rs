@@ -16,6 +16,7 @@ use super::call::{Class, Request};
 use super::convert::{self, all};
 use super::generation::Generation;
 use super::state::{Cpu, State};
+use super::store_access::StoreAccess;
 use super::{Limits, Plugin, logs};
 use crate::provider::{
     Address, Amount, Batch, Call, Capabilities, Code, Condition, Deletion, DesiredPod, Error, Identity, LogOptions,
@@ -41,15 +42,8 @@ macro_rules! guest {
 /// all of them have ended.
 pub(super) struct Entered<'a> {
     generation: Arc<Generation>,
-    permit: SemaphorePermit<'a>,
+    _permit: SemaphorePermit<'a>,
     _pass: RwLockReadGuard<'a, ()>,
-}
-
-impl<'a> Entered<'a> {
-    /// A session: no swap waits for it.
-    pub(super) fn into_session(self) -> (Arc<Generation>, SemaphorePermit<'a>) {
-        (self.generation, self.permit)
-    }
 }
 
 impl Deref for Entered<'_> {
@@ -63,9 +57,26 @@ impl Deref for Entered<'_> {
 impl Plugin {
     /// Waits for the request's turn. First for its place: whoever queues for one must not keep a swap waiting.
     pub(super) async fn enter(&self, request: &Request) -> Result<Entered<'_>, Error> {
-        let permit = self.runner.permit(request).await?;
-        let pass = self.gate.read().await;
-        Ok(Entered { generation: self.current.load_full(), permit, _pass: pass })
+        let turn = async {
+            let permit = self.runner.place(request.class).await?;
+            Ok((permit, self.gate.read().await))
+        };
+        let (permit, pass) = self.runner.wait(request, turn).await?;
+        Ok(Entered { generation: self.current.load_full(), _permit: permit, _pass: pass })
+    }
+
+    /// A place alone, for one that keeps it from generation to generation.
+    pub(super) async fn place(&self, request: &Request) -> Result<SemaphorePermit<'_>, Error> {
+        self.runner.wait(request, self.runner.place(request.class)).await
+    }
+
+    /// The generation that serves when no swap is under way, for a session, which none waits for.
+    pub(super) async fn serving(&self, request: &Request) -> Result<Arc<Generation>, Error> {
+        let turn = async {
+            let _pass = self.gate.read().await;
+            Ok(self.current.load_full())
+        };
+        self.runner.wait(request, turn).await
     }
 
     pub(super) async fn call<R, F>(&self, generation: &Generation, request: Request, guest: F) -> Result<R, Error>
@@ -79,7 +90,7 @@ impl Plugin {
             Class::Changes => Some(generation.replaced()),
             _ => Some(generation.overdue()),
         };
-        let request = Request { replaced, ..request };
+        let request = Request { replaced, store: generation.store.clone(), ..request };
         let result = self.runner.run(&generation.pre, generation.number, request, guest).await.result;
         if generation.trial.note(class, result.as_ref().err()) {
             self.failing.notify_one();
@@ -104,6 +115,7 @@ impl Plugin {
             replaced: None,
             reader: None,
             last: false,
+            store: StoreAccess::all(),
         }
     }
 
@@ -216,7 +228,7 @@ impl Provider for Plugin {
         let pod = types::DesiredPod::from(pod);
         let g = &*self.enter(&request).await?;
         let created = self.call(g, request, guest!(g.exports.pods, call_create_pod(&pod))).await?;
-        g.trial.note_created();
+        g.trial.note_acknowledged();
         Ok(created.map(ObservedPod::from))
     }
 
@@ -224,7 +236,9 @@ impl Provider for Plugin {
         let request = Request { class: Class::Create, mutates: true, call, ..self.look("update-pod", Some(&pod.id)) };
         let pod = types::DesiredPod::from(pod);
         let g = &*self.enter(&request).await?;
-        self.call(g, request, guest!(g.exports.pods, call_update_pod(&pod))).await
+        self.call(g, request, guest!(g.exports.pods, call_update_pod(&pod))).await?;
+        g.trial.note_acknowledged();
+        Ok(())
     }
 
     async fn delete_pod(
@@ -240,9 +254,9 @@ impl Provider for Plugin {
         // Rounded up: a grace of half a second is not a kill.
         let grace = grace.map(|grace| u32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(u32::MAX));
         let g = &*self.enter(&request).await?;
-        self.call(g, request, guest!(g.exports.pods, call_delete_pod(&id, pod.as_ref(), grace)))
-            .await
-            .map(Deletion::from)
+        let deletion = self.call(g, request, guest!(g.exports.pods, call_delete_pod(&id, pod.as_ref(), grace))).await?;
+        g.trial.note_acknowledged();
+        Ok(Deletion::from(deletion))
     }
 
     async fn get_pod(&self, id: &PodRef) -> Result<Option<ObservedPod>, Error> {

@@ -48,9 +48,6 @@ impl Services {
     }
 
     pub(super) fn store(&self) -> Result<&Store, Failure> {
-        // The store is named after what `describe` says, so that one cannot have it.
-        self.store
-            .get()
-            .ok_or_else(|| Failure::Unavailable("the store is not open yet: describe may call no import".into()))
+        self.store.get().ok_or_else(|| Failure::Unavailable("the store is not open yet".into()))
     }
 }

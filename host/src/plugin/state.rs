@@ -1,7 +1,7 @@
 //! What one instance has on the host's side, from its first instruction to its last.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use super::egress::Egress;
 use super::engine::TABLE_ELEMENTS;
 use super::output::Output;
 use super::services::Services;
+use super::store_access::StoreAccess;
 use crate::defaults::call::HOST_OBJECTS;
 use crate::provider::Call;
 
@@ -83,6 +84,7 @@ impl Pacer {
 pub(super) struct State {
     pub(super) table: ResourceTable,
     pub(super) services: Arc<Services>,
+    pub(super) access: StoreAccess,
     /// The request to end, as the guest sees it.
     pub(super) call: Call,
     pub(super) deadline: Option<Instant>,
@@ -93,7 +95,13 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(services: Arc<Services>, call: Call, deadline: Option<Instant>, output: &Output) -> Self {
+    pub(super) fn new(
+        services: Arc<Services>,
+        access: StoreAccess,
+        call: Call,
+        deadline: Option<Instant>,
+        output: &Output,
+    ) -> Self {
         // WASI with nothing behind it: no directories, network, arguments or environment; stdin is at its end.
         let wasi = WasiCtx::builder()
             .stdout(output.stdout())
@@ -108,6 +116,7 @@ impl State {
             egress: Egress::new(Arc::clone(&services)),
             memory: Memory { used: 0, limit: services.limits.guest_memory },
             services,
+            access,
             call,
             deadline,
             wasi,
@@ -169,9 +178,13 @@ impl ResourceLimiter for Memory {
     }
 }
 
-/// Processor time of one call. The call's future is measured each time it is polled, so waiting costs nothing.
+/// Processor time of one call, from the first tick of the epoch that finds it running. Each of its polls is measured from then
+/// on, so that waiting costs nothing. What comes before is less than a tick or two in all: a guest that runs for as long is
+/// found, and most calls end before they are, without the price of the thread's clock, which is a system call.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
+    /// A tick has found the call running.
+    found: AtomicBool,
     /// Of the polls that have ended, in nanoseconds.
     before: AtomicU64,
     /// The thread's clock when the present poll began.
@@ -180,14 +193,22 @@ pub(super) struct Meter {
 
 impl Meter {
     pub(super) fn start(&self) {
-        self.began.store(thread_time(), Ordering::Relaxed);
+        if self.found.load(Ordering::Relaxed) {
+            self.began.store(thread_time(), Ordering::Relaxed);
+        }
     }
 
     pub(super) fn stop(&self) {
-        self.before.store(self.spent_ns(), Ordering::Relaxed);
+        if self.found.load(Ordering::Relaxed) {
+            self.before.store(self.spent_ns(), Ordering::Relaxed);
+        }
     }
 
+    /// What was spent; asked for at a tick, while the call is being polled.
     fn spent(&self) -> Duration {
+        if !self.found.swap(true, Ordering::Relaxed) {
+            self.began.store(thread_time(), Ordering::Relaxed);
+        }
         Duration::from_nanos(self.spent_ns())
     }
 

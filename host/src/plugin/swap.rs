@@ -10,8 +10,11 @@
 //! Short calls end on the generation that they began on. Where `state-version` differs the two must not meet: calls are drained,
 //! new ones wait, and the store is copied before the pointer moves.
 //!
-//! A new generation that does nothing but trap is taken back, once. With another `state-version` that is possible until its
-//! first acknowledged create: the copy of the store knows nothing of pods that were made since.
+//! A new generation that traps again and again, in calls of a kind that it never answers, is taken back, once. With another
+//! `state-version` the store goes back too, to the copy from before, and so what was acknowledged since would be lost: pods made
+//! would be forgotten, deleted ones be back. Hence it is possible until the first acknowledged create, update or delete, those that
+//! the drain waits for included; from then on the generation stays and is reported. What a guest wrote of its own accord, and what
+//! calls that failed have left behind, goes with it: the host repeats those.
 //!
 //! One task, [`Swapper::run`], does all of it, one attempt after the other.
 
@@ -29,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::build::{self, Build};
 use super::generation::Generation;
+use super::load::Source;
 use super::stamp::Stamp;
 use super::{LoadError, Plugin};
 use crate::defaults::swap::{LOOK_PERIOD, TRIAL};
@@ -130,13 +134,19 @@ impl fmt::Display for Outcome {
                 "{to} took over from {from}; what it keeps may change its shape, a copy from before is {}; calls waited for {waited:?}",
                 file.display()
             ),
-            Self::Refused { serving, message, .. } => write!(f, "{serving} serves on: {message}"),
+            // The message may be a list, and an event cuts it where it is too long.
+            Self::Refused { serving, message, .. } => {
+                write!(f, "{serving} serves on, and `vk-host plugin reload` tries again once this is mended: {message}")
+            }
             Self::RolledBack { from, to, traps } => write!(
                 f,
-                "{from} trapped {traps} times and answered no call about pods: {to} serves again, until the plugin's file changes or a reload is asked for"
+                "{from} trapped {traps} times in calls of a kind that it never answered: {to} serves again, until the plugin's file changes, a reload is asked for or the host restarts; put the old file back"
             ),
             Self::Failing { serving, traps, message } => {
-                write!(f, "{serving} trapped {traps} times and answered no call about pods, and stays: {message}")
+                write!(
+                    f,
+                    "{serving} trapped {traps} times in calls of a kind that it never answered, and stays: {message}"
+                )
             }
         }
     }
@@ -189,7 +199,7 @@ impl Counters {
 
 /// Asks for an attempt.
 #[derive(Clone, Debug)]
-pub struct Reloader(mpsc::Sender<oneshot::Sender<Outcome>>);
+pub struct Reloader(pub(super) mpsc::Sender<oneshot::Sender<Outcome>>);
 
 impl Reloader {
     /// Reads the file anew and returns how that ended; none: the host stops.
@@ -219,6 +229,8 @@ struct Trial {
     before: Arc<Build>,
     /// There if the state's version differs.
     snapshot: Option<PathBuf>,
+    /// An earlier generation of the same build has acknowledged what the snapshot does not have.
+    outdated: bool,
     until: Instant,
 }
 
@@ -239,7 +251,7 @@ impl Swapper {
             loop {
                 tokio::select! {
                     Some(reply) = self.requests.recv() => {
-                        let outcome = self.load(true).await;
+                        let outcome = self.load().await;
                         self.report(&outcome, &tell);
                         // Whoever asked may have gone.
                         let _ = reply.send(outcome);
@@ -252,8 +264,7 @@ impl Swapper {
                     _ = look.tick() => {
                         // The old build's code goes with it.
                         self.trial.take_if(|trial| Instant::now() > trial.until);
-                        if self.watch.has_changed() {
-                            let outcome = self.load(false).await;
+                        if self.watch.has_changed() && let Some(outcome) = self.look().await {
                             self.report(&outcome, &tell);
                         }
                     }
@@ -278,9 +289,29 @@ impl Swapper {
         tell(outcome);
     }
 
-    /// Takes what the file holds now. Not `asked`: what was refused last stays refused.
-    async fn load(&mut self, asked: bool) -> Outcome {
-        match self.prepare(asked).await {
+    /// Takes what the file holds now, because somebody asked.
+    async fn load(&mut self) -> Outcome {
+        match self.read().await {
+            Ok(source) => self.take(source).await,
+            Err(error) => self.refuse(&error),
+        }
+    }
+
+    /// Takes what the file holds now, because it changed; none: it is what was refused last, and stays so until somebody asks.
+    async fn look(&mut self) -> Option<Outcome> {
+        match self.read().await {
+            Ok(source) if self.refused.as_ref() == Some(&source.digest) => None,
+            Ok(source) => Some(self.take(source).await),
+            Err(error) => Some(self.refuse(&error)),
+        }
+    }
+
+    async fn read(&self) -> Result<Source, LoadError> {
+        build::read(&self.plugin.runner, &self.plugin.paths).await
+    }
+
+    async fn take(&mut self, source: Source) -> Outcome {
+        match self.prepare(source).await {
             Ok(Some(build)) => self.switch(Arc::new(build)).await,
             Ok(None) => Outcome::Unchanged { serving: self.plugin.current.load().version() },
             Err(error) => self.refuse(&error),
@@ -292,16 +323,12 @@ impl Swapper {
         Outcome::Refused { serving, reason: error.reason(), message: error.to_string() }
     }
 
-    /// none: there is nothing new.
-    async fn prepare(&mut self, asked: bool) -> Result<Option<Build>, LoadError> {
+    /// none: it serves already.
+    async fn prepare(&mut self, source: Source) -> Result<Option<Build>, LoadError> {
         let Plugin { runner, linker, paths, current, .. } = &*self.plugin;
-        let source = build::read(runner, paths).await?;
         let current = current.load_full();
         if source.digest == current.digest {
             self.refused = None;
-            return Ok(None);
-        }
-        if !asked && self.refused.as_ref() == Some(&source.digest) {
             return Ok(None);
         }
         self.refused = Some(source.digest.clone());
@@ -320,7 +347,7 @@ impl Swapper {
             self.install(build);
         } else {
             let alone = self.drain(&plugin).await;
-            let file = plugin.paths.snapshot(&build.identity.name);
+            let file = plugin.paths.snapshot(&old.identity.name, old.state_version);
             if let Err(error) = self.export(&file).await {
                 // A generation that was asked to make way does not serve again; its build does.
                 self.install(Arc::clone(&old.build));
@@ -334,6 +361,7 @@ impl Swapper {
             number: plugin.current.load().number,
             before: Arc::clone(&old.build),
             snapshot: snapshot.clone(),
+            outdated: false,
             until: Instant::now() + TRIAL,
         });
         Outcome::Replaced { from, to, snapshot, waited: began.elapsed() }
@@ -348,8 +376,8 @@ impl Swapper {
         self.older.push(Arc::downgrade(&old));
     }
 
-    /// Waits until no call runs but sessions; new ones wait for what is returned to be dropped. Calls that take long are asked to
-    /// end, and dropped a grace later.
+    /// Waits until no call runs but sessions, which may only read the store from then on; new ones wait for what is returned to be
+    /// dropped. Calls that take long are asked to end, and dropped a grace later.
     async fn drain<'a>(&self, plugin: &'a Plugin) -> RwLockWriteGuard<'a, ()> {
         let running: Vec<Arc<Generation>> =
             self.older.iter().filter_map(Weak::upgrade).chain([plugin.current.load_full()]).collect();
@@ -359,50 +387,76 @@ impl Swapper {
             running.iter().for_each(|generation| generation.replace());
             tokio::time::sleep(plugin.limits().drain).await;
         };
-        tokio::select! {
+        let alone = tokio::select! {
             biased;
-            alone = &mut alone => return alone,
-            () = asked => {}
-        }
-        running.iter().for_each(|generation| generation.hurry());
-        alone.await
+            alone = &mut alone => alone,
+            () = asked => {
+                running.iter().for_each(|generation| generation.hurry());
+                alone.await
+            }
+        };
+        running.iter().for_each(|generation| generation.store.forbid_writes());
+        alone
     }
 
     async fn export(&self, to: &std::path::Path) -> Result<(), super::store::Failure> {
         self.plugin.runner.services.store()?.export(to).await
     }
 
-    /// Takes the generation on trial back if it does nothing but trap; none: it is not on trial, or does not.
+    /// Takes the generation on trial back if it fails; none: it is not on trial, or does not.
     async fn roll_back(&mut self) -> Option<Outcome> {
         let plugin = Arc::clone(&self.plugin);
         let failing = plugin.current.load_full();
         let fits = |trial: &mut Trial| trial.number == failing.number && failing.trial.fails();
-        let Trial { before, snapshot, until, .. } = self.trial.take_if(fits)?;
-        if Instant::now() > until {
+        let trial = self.trial.take_if(fits)?;
+        if Instant::now() > trial.until {
             return None;
         }
-        let (from, to, traps) = (failing.version(), before.version(), failing.trial.traps());
-        if let Some(file) = snapshot {
-            let _alone = self.drain(&plugin).await;
-            if let Err(message) = self.restore(&failing, &file).await {
-                self.install(Arc::clone(&failing.build));
-                return Some(Outcome::Failing { serving: from, traps, message });
+        let (from, to, traps) = (failing.version(), trial.before.version(), failing.trial.traps());
+        let stays = |message| Some(Outcome::Failing { serving: failing.version(), traps, message });
+        if let Some(file) = &trial.snapshot {
+            if let Err(message) = trial.holds(&failing) {
+                return stays(message);
             }
-            self.install(before);
+            let _alone = self.drain(&plugin).await;
+            // What it waited for may have been answered.
+            if !failing.trial.fails() {
+                self.install(Arc::clone(&failing.build));
+                let (number, outdated) = (plugin.current.load().number, trial.holds(&failing).is_err());
+                self.trial = Some(Trial { number, outdated, ..trial });
+                return None;
+            }
+            let restored = match trial.holds(&failing) {
+                Ok(()) => self.restore(file).await,
+                Err(message) => Err(message),
+            };
+            if let Err(message) = restored {
+                self.install(Arc::clone(&failing.build));
+                return stays(message);
+            }
+            self.install(trial.before);
         } else {
-            self.install(before);
+            self.install(trial.before);
         }
         // The file still holds it.
         self.refused = Some(from.digest.clone());
         Some(Outcome::RolledBack { from, to, traps })
     }
 
-    async fn restore(&self, failing: &Generation, from: &std::path::Path) -> Result<(), String> {
-        if failing.trial.created() {
-            return Err("it has made pods since it took over, which the copy of the store does not have".into());
-        }
+    async fn restore(&self, from: &std::path::Path) -> Result<(), String> {
         let store = self.plugin.runner.services.store().map_err(|error| error.to_string())?;
         store.restore(from).await.map_err(|error| format!("the copy of the store cannot be brought back: {error}"))
+    }
+}
+
+impl Trial {
+    /// The snapshot has all that was acknowledged.
+    fn holds(&self, failing: &Generation) -> Result<(), String> {
+        if !self.outdated && !failing.trial.acknowledged() {
+            return Ok(());
+        }
+        Err("it has made, changed or deleted pods since it took over, of which the copy of the store knows nothing"
+            .into())
     }
 }
 

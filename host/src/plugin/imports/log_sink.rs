@@ -1,5 +1,7 @@
 //! `log-sink`: where a guest's log entries go.
 
+use std::sync::Arc;
+
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{DynPollable, Pollable};
 
@@ -7,7 +9,7 @@ use super::pollable;
 use super::wit::log_sink::{Entry, Host, HostSink};
 use crate::plugin::logs::Shared;
 use crate::plugin::state::State;
-use crate::provider::{Call, LogEntry, LogSink};
+use crate::provider::{Call, Canceller, LogEntry, LogSink, Why};
 
 /// Bytes of one message to the reader, and of one entry in it. A message waits for a place in the channel, so this and the
 /// channel's length bound what a slow reader holds in memory.
@@ -20,12 +22,14 @@ const OVERHEAD: usize = size_of::<LogEntry>();
 pub struct Sink {
     to: LogSink,
     progress: Shared,
+    /// Ends the session.
+    end: Arc<Canceller>,
 }
 
 impl Sink {
     /// A session's end of a reader who may have had some of the log from earlier ones.
-    pub(in crate::plugin) fn new(to: LogSink, progress: &Shared) -> Self {
-        Self { to, progress: progress.clone() }
+    pub(in crate::plugin) fn new(to: LogSink, progress: &Shared, end: &Arc<Canceller>) -> Self {
+        Self { to, progress: progress.clone(), end: Arc::clone(end) }
     }
 
     /// Hands on what is taken all or not at all.
@@ -69,7 +73,12 @@ impl HostSink for State {
         let mut call = self.call.clone();
         let mut chunk = Vec::new();
         let mut bytes = 0_usize;
-        for entry in entries.into_iter().map(LogEntry::from).flat_map(pieces) {
+        let mut entries = entries.into_iter().map(LogEntry::from).flat_map(pieces).peekable();
+        if sink.progress.lock().is_late(entries.peek()) {
+            sink.end.cancel(Why::Replaced);
+            return Ok(false);
+        }
+        for entry in entries {
             if !sink.progress.lock().is_new(&entry) {
                 continue;
             }

@@ -27,7 +27,17 @@ impl Pollable for Wait {
 
 impl State {
     fn kv(&self) -> Result<store::Store, Failure> {
-        self.services.store().cloned().map_err(Failure::from)
+        Ok(self.readable()?.clone())
+    }
+
+    fn readable(&self) -> Result<&store::Store, store::Failure> {
+        self.access.reads()?;
+        self.services.store()
+    }
+
+    fn writable(&self) -> Result<store::Store, Failure> {
+        self.access.writes()?;
+        self.kv()
     }
 
     /// What is kept on the host's side must not be longer than a key; where no failure can be answered, it is a trap.
@@ -52,7 +62,7 @@ impl Host for State {
         expect: Expect,
         ttl_ms: Option<u64>,
     ) -> wasmtime::Result<Result<u64, Failure>> {
-        let store = match self.kv() {
+        let store = match self.writable() {
             Ok(store) => store,
             Err(failure) => return Ok(Err(failure)),
         };
@@ -61,7 +71,7 @@ impl Host for State {
     }
 
     async fn remove(&mut self, key: String, expect: Expect) -> wasmtime::Result<Result<(), Failure>> {
-        match self.kv() {
+        match self.writable() {
             Ok(store) => Ok(store.remove(&key, expect.into()).await.map_err(Failure::from)),
             Err(failure) => Ok(Err(failure)),
         }
@@ -95,13 +105,13 @@ impl Host for State {
 
     fn subscribe(&mut self, prefix: String, revision: u64) -> wasmtime::Result<Resource<DynPollable>> {
         self.fits("prefix", &prefix)?;
-        let watch = self.services.store()?.watch(&prefix, revision);
+        let watch = self.readable()?.watch(&prefix, revision);
         pollable(&mut self.table, watch)
     }
 
     fn acquire(&mut self, name: String, ttl_ms: u32) -> wasmtime::Result<Resource<Lock>> {
         self.fits("name of a lock", &name)?;
-        let lock = self.services.store()?.acquire(&name, Duration::from_millis(ttl_ms.into()));
+        let lock = self.readable()?.acquire(&name, Duration::from_millis(ttl_ms.into()));
         Ok(self.table.push(lock)?)
     }
 }

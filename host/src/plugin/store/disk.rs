@@ -48,8 +48,21 @@ pub(super) struct Disk {
 impl Disk {
     /// Opens the file and reads all of it.
     pub(super) fn open(path: &Path, removals_kept: usize) -> Result<(Self, Image), OpenError> {
-        prepare(path).map_err(|e| OpenError::Io(format!("{}: {e}", path.display())))?;
-        let database = Database::builder().set_cache_size(CACHE).create(path).map_err(|e| database_error(&e))?;
+        // redb panics on some files that were damaged from outside.
+        std::panic::catch_unwind(|| Self::open_whole(path, removals_kept))
+            .unwrap_or_else(|_| Err(OpenError::Corrupt("it cannot be read at all".into())))
+    }
+
+    fn open_whole(path: &Path, removals_kept: usize) -> Result<(Self, Image), OpenError> {
+        let io = |e: std::io::Error| OpenError::Io(format!("{}: {e}", path.display()));
+        let there = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
+        if !there {
+            // redb writes a file's mark last. One of a process that was killed before would be taken for a damaged one for ever.
+            let new = path.with_extension("new");
+            create(&new).map(drop).map_err(broken)?;
+            put_in_place(&new, path).map_err(io)?;
+        }
+        let database = Database::builder().set_cache_size(CACHE).open(path).map_err(|e| database_error(&e))?;
         let (image, forgotten) = Self::load(&database, removals_kept).map_err(broken)??;
         let ceiling = image.newest().saturating_add(RESERVE);
         let disk = Self { database, path: path.to_owned(), ceiling, forgotten, covered: HashMap::new() };
@@ -112,12 +125,7 @@ impl Disk {
     /// Writes all of it into a new file, which is there whole or not at all.
     pub(super) fn export(&self, to: &Path) -> Result<(), redb::Error> {
         let new = to.with_extension("new");
-        match std::fs::remove_file(&new) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e.into()),
-            // Of a process that was killed, or none.
-            _ => prepare(&new)?,
-        }
-        let copy = Database::builder().set_cache_size(CACHE).create(&new)?;
+        let copy = create(&new)?;
         let (from, into) = (self.database.begin_read()?, copy.begin_write()?);
         {
             let mut entries = into.open_table(ENTRIES)?;
@@ -205,6 +213,15 @@ impl Disk {
         self.forgotten.clear();
         Ok(())
     }
+}
+
+/// Makes a new file, in place of one that a killed process has left.
+fn create(path: &Path) -> Result<Database, redb::Error> {
+    match std::fs::remove_file(path) {
+        Err(e) if !matches!(e.kind(), ErrorKind::NotFound) => return Err(e.into()),
+        _ => prepare(path)?,
+    }
+    Ok(Database::builder().set_cache_size(CACHE).create(path)?)
 }
 
 /// Gives a file of this directory another one's name. Survives a power cut.
