@@ -202,7 +202,8 @@ impl Runner {
     where
         F: AsyncFnOnce(&mut Store<State>, &Instance) -> wasmtime::Result<R>,
     {
-        let Request { operation, class: _, deadline, cpu, mutates, pod: _, call, replaced, reader, last, store } = request;
+        let Request { operation, class: _, deadline, cpu, mutates, pod: _, call, replaced, reader, last, store } =
+            request;
         let deadline = deadline.map(|limit| Instant::now() + limit);
         let mut wish = Wish { caller: call, host: self.host(last), replaced, deadline, reader };
         let _running = Running::new(&self.running);
