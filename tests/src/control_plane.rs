@@ -354,7 +354,7 @@ impl ControlPlane {
         let pids = self.pids()?;
         let pid = pids.get(component.name()).with_context(|| format!("{} does not run", component.name()))?;
         let paused = Paused(Process::of(*pid)?);
-        paused.0.signal(Signal::SIGSTOP)?;
+        paused.0.pause()?;
         Ok(paused)
     }
 

@@ -21,8 +21,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::host;
 
-/// How often a process that should end is looked at.
+/// How often a process that should end, or stop, is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long a process may take to stand still.
+const PAUSE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A process, told apart from a later one with the same id by when it started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +96,28 @@ impl Process {
         }
     }
 
+    /// Makes it stand still and waits until it does: each of its threads runs on until it has seen the signal.
+    pub(crate) fn pause(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)?;
+        let began = Instant::now();
+        while !self.stands_still()? {
+            ensure!(began.elapsed() < PAUSE_LIMIT, "process {} does not stop", self.pid);
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+
+    fn stands_still(&self) -> Result<bool> {
+        for thread in fs::read_dir(format!("/proc/{}/task", self.pid))? {
+            match Stat::of(&thread?.path().join("stat")) {
+                Ok(stat) if stat.field(STATE) != Some("T") => return Ok(false),
+                // Stopped, or one that has just ended.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(true)
+    }
+
     /// What it uses.
     pub fn usage(&self) -> Result<Usage> {
         let stat = Stat::read(self.pid)?;
@@ -119,7 +143,11 @@ struct Stat(String);
 
 impl Stat {
     fn read(pid: u32) -> Result<Self> {
-        let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        Self::of(Path::new(&format!("/proc/{pid}/stat")))
+    }
+
+    fn of(file: &Path) -> Result<Self> {
+        let text = fs::read_to_string(file)?;
         // The name is in parentheses and may hold anything, parentheses too.
         let (_, rest) = text.rsplit_once(')').context("unknown form of /proc/PID/stat")?;
         Ok(Self(rest.to_owned()))
