@@ -159,9 +159,9 @@ impl Probe<'_> {
             replaced: None,
             reader: None,
             last: false,
-            store: StoreAccess::none(),
         };
-        let Ended { result, stderr } = self.runner.run(&self.admitted.pre, self.number, request, guest).await;
+        let Ended { result, stderr } =
+            self.runner.run(&self.admitted.pre, self.number, StoreAccess::none(), request, guest).await;
         result.map_err(|error| LoadError::Call { function, error: Box::new(error), stderr })
     }
 }

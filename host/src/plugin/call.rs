@@ -60,8 +60,6 @@ pub(super) struct Request {
     pub(super) reader: Option<LogSink>,
     /// It is what the host stops with: it begins, and runs on, when all others are asked to end.
     pub(super) last: bool,
-    /// What it may do with the plugin's store.
-    pub(super) store: StoreAccess,
 }
 
 /// How a call went, with what the guest said on stderr.
@@ -179,12 +177,13 @@ impl Runner {
         if last { Call::uncancelled() } else { self.shutdown.1.clone() }
     }
 
-    /// Runs `guest` on a fresh instance. It gets the instance's store and returns what the guest answered; an error of its
+    /// Runs `guest` on a fresh instance, which may do with the plugin's store what `store` says. It gets the instance's store and returns what the guest answered; an error of its
     /// own is one of wasmtime, not the guest's answer.
     pub(super) async fn run<R, F>(
         &self,
         pre: &InstancePre<State>,
         generation: u64,
+        store: StoreAccess,
         request: Request,
         guest: F,
     ) -> Ended<R>
@@ -194,16 +193,21 @@ impl Runner {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let about = request.pod.as_ref().map_or_else(Span::none, PodRef::span);
         let span = about.in_scope(|| error_span!("call", generation, call = number, operation = request.operation));
-        self.run_within(pre, request, guest).instrument(span).await
+        self.run_within(pre, store, request, guest).instrument(span).await
     }
 
     /// The same within the call's span, which gives its lines of the log the call's number and pod.
-    async fn run_within<R, F>(&self, pre: &InstancePre<State>, request: Request, guest: F) -> Ended<R>
+    async fn run_within<R, F>(
+        &self,
+        pre: &InstancePre<State>,
+        store: StoreAccess,
+        request: Request,
+        guest: F,
+    ) -> Ended<R>
     where
         F: AsyncFnOnce(&mut Store<State>, &Instance) -> wasmtime::Result<R>,
     {
-        let Request { operation, class: _, deadline, cpu, mutates, pod: _, call, replaced, reader, last, store } =
-            request;
+        let Request { operation, class: _, deadline, cpu, mutates, pod: _, call, replaced, reader, last } = request;
         let deadline = deadline.map(|limit| Instant::now() + limit);
         let mut wish = Wish { caller: call, host: self.host(last), replaced, deadline, reader };
         let _running = Running::new(&self.running);

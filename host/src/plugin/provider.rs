@@ -16,7 +16,6 @@ use super::call::{Class, Request};
 use super::convert::{self, all};
 use super::generation::Generation;
 use super::state::{Cpu, State};
-use super::store_access::StoreAccess;
 use super::{Limits, Plugin, logs};
 use crate::provider::{
     Address, Amount, Batch, Call, Capabilities, Code, Condition, Deletion, DesiredPod, Error, Identity, LogOptions,
@@ -90,8 +89,9 @@ impl Plugin {
             Class::Changes => Some(generation.replaced()),
             _ => Some(generation.overdue()),
         };
-        let request = Request { replaced, store: generation.store.clone(), ..request };
-        let result = self.runner.run(&generation.pre, generation.number, request, guest).await.result;
+        let request = Request { replaced, ..request };
+        let store = generation.store.clone();
+        let result = self.runner.run(&generation.pre, generation.number, store, request, guest).await.result;
         if generation.trial.note(class, result.as_ref().err()) {
             self.failing.notify_one();
         }
@@ -115,7 +115,6 @@ impl Plugin {
             replaced: None,
             reader: None,
             last: false,
-            store: StoreAccess::all(),
         }
     }
 
