@@ -72,7 +72,7 @@ pub(super) struct Ended<R> {
 pub(super) struct Runner {
     pub(super) engine: Engine,
     pub(super) services: Arc<Services>,
-    permits: Permits,
+    permits: ByClass<Semaphore>,
     limits: Limits,
     calls: AtomicU64,
     /// Calls that have begun and not ended.
@@ -81,17 +81,19 @@ pub(super) struct Runner {
     shutdown: (Canceller, Call),
 }
 
-struct Permits {
-    create: Semaphore,
-    delete: Semaphore,
-    poll: Semaphore,
-    node: Semaphore,
-    session: Semaphore,
-    changes: Semaphore,
+/// One for each class.
+#[derive(Debug, Default)]
+pub(super) struct ByClass<T> {
+    create: T,
+    delete: T,
+    poll: T,
+    node: T,
+    session: T,
+    changes: T,
 }
 
-impl Permits {
-    fn of(&self, class: Class) -> &Semaphore {
+impl<T> ByClass<T> {
+    pub(super) fn of(&self, class: Class) -> &T {
         match class {
             Class::Create => &self.create,
             Class::Delete => &self.delete,
@@ -100,6 +102,11 @@ impl Permits {
             Class::Session => &self.session,
             Class::Changes => &self.changes,
         }
+    }
+
+    pub(super) fn all(&self) -> [&T; 6] {
+        let Self { create, delete, poll, node, session, changes } = self;
+        [create, delete, poll, node, session, changes]
     }
 }
 
@@ -127,7 +134,7 @@ enum End<R> {
 
 impl Runner {
     pub(super) fn new(engine: Engine, services: Arc<Services>, limits: Limits) -> Self {
-        let permits = Permits {
+        let permits = ByClass {
             create: Semaphore::new(limits.create_permits),
             delete: Semaphore::new(limits.delete_permits),
             poll: Semaphore::new(limits.poll_permits),

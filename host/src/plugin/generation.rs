@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::build::Build;
-use super::call::Class;
+use super::call::{ByClass, Class};
 use super::store_access::StoreAccess;
 use crate::defaults::swap::TRIAL_TRAPS;
 use crate::provider::{Call, Canceller, Code, Error, Why};
@@ -70,12 +70,7 @@ impl Deref for Generation {
 /// build that makes all others, and a build that makes none must go though it lists them.
 #[derive(Debug, Default)]
 pub(super) struct Trial {
-    create: Tally,
-    delete: Tally,
-    poll: Tally,
-    node: Tally,
-    session: Tally,
-    changes: Tally,
+    tallies: ByClass<Tally>,
     /// A create, an update or a delete was acknowledged: a store from before knows nothing of it.
     acknowledged: AtomicBool,
 }
@@ -95,20 +90,9 @@ impl Tally {
 }
 
 impl Trial {
-    fn of(&self, class: Class) -> &Tally {
-        match class {
-            Class::Create => &self.create,
-            Class::Delete => &self.delete,
-            Class::Poll => &self.poll,
-            Class::Node => &self.node,
-            Class::Session => &self.session,
-            Class::Changes => &self.changes,
-        }
-    }
-
     /// Takes note of how a call ended; true: it is time to look whether this generation should go.
     pub(super) fn note(&self, class: Class, error: Option<&Error>) -> bool {
-        let tally = self.of(class);
+        let tally = self.tallies.of(class);
         match error {
             None => {
                 // Looked at first: every call comes by here.
@@ -136,8 +120,7 @@ impl Trial {
 
     /// Traps of calls of the kinds that were never answered.
     pub(super) fn traps(&self) -> u32 {
-        let Self { create, delete, poll, node, session, changes, acknowledged: _ } = self;
-        [create, delete, poll, node, session, changes].into_iter().map(Tally::traps).fold(0, u32::saturating_add)
+        self.tallies.all().into_iter().map(Tally::traps).fold(0, u32::saturating_add)
     }
 
     /// There is something that it does not do but trap.
