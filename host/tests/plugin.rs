@@ -372,6 +372,7 @@ async fn a_session_that_spins_takes_its_share_and_no_more() {
     let reader = async {
         // The fourth share comes in the fourth period; what each is exceeded by, which is a tick or two, does not make up for two.
         while thread_time() - before < share * 4 {
+            assert!(began.elapsed() < Duration::from_secs(60), "it spins no more");
             tokio::time::sleep(period / 10).await;
         }
         assert!(began.elapsed() >= period * 2, "{:?}", began.elapsed());
