@@ -27,7 +27,16 @@ pub fn text() -> Result<Option<String>> {
     sys::text().map_err(Error::effect_unknown)
 }
 
-/// A file that was wanted and granted.
+/// A variable of the host's environment that was wanted and granted, as it was when the host started; none: it is not
+/// set there, it is empty, or it was not granted.
+pub fn variable(name: &str) -> Option<String> {
+    sys::variable(name)
+}
+
+/// A file that was wanted and granted, by its path there, as it is now.
+///
+/// `configure` may want what a file says: it first wants the file, and is asked again once that is granted. Until then
+/// the error is `permission-denied`, and nothing to report.
 ///
 /// # Errors
 /// It was not granted, or cannot be read now. Of unknown effect: a call may have done something before.
@@ -137,6 +146,14 @@ mod tests {
         let mistakes = Document::parse(text).unwrap_err();
         let lines: Vec<&str> = mistakes.iter().filter_map(|mistake| mistake.message.get(..8)).collect();
         assert_eq!(lines, ["line 2: ", "line 4: "], "{mistakes:?}");
+    }
+
+    #[test]
+    fn a_variable_is_there_if_it_was_granted() {
+        crate::testing::reset();
+        assert_eq!(variable("REGION"), None);
+        crate::testing::variable("REGION", "west");
+        assert_eq!(variable("REGION").as_deref(), Some("west"));
     }
 
     #[test]

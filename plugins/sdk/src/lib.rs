@@ -5,19 +5,24 @@ pub mod bindings;
 pub mod call;
 mod capability;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 mod error;
 mod export;
+pub mod http;
 pub mod log;
 mod page;
 pub mod pod;
+pub mod pump;
 pub mod quantity;
 pub mod status;
 pub mod store;
+pub mod stream;
 mod sys;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 pub mod time;
+pub mod upgrade;
 pub mod wait;
 
 pub use capability::changes::{self, Changes};

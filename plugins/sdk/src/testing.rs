@@ -14,7 +14,15 @@
 //! assert_eq!(clock::now().since(before), Duration::from_secs(3600));
 //! ```
 
+mod backend;
+mod cluster;
+mod stream;
+
 use std::time::Duration;
+
+pub use backend::{Answer, Received, answer_early, new_call, pause_uploads, serve};
+pub use cluster::{Event, credentials, events, resolved, volume};
+pub use stream::{Feed, Taken, input, output, resizes};
 
 use crate::call::Why;
 use crate::config::NodeInfo;
@@ -23,9 +31,10 @@ use crate::pod::{DesiredPod, EnvVar, Network, PodRef, ResolvedContainer};
 use crate::sys::native::{self, Host, with};
 use crate::time::Time;
 
-/// A new host with an empty store. First line of a test that may share its thread.
+/// A new host with an empty store, without a backend. First line of a test that may share its thread.
 pub fn reset() {
     with(|host| *host = Host::default());
+    new_call();
 }
 
 /// What `--provider-config` holds from now on.
@@ -41,6 +50,11 @@ pub fn node(change: impl FnOnce(&mut NodeInfo)) {
 /// Grants a file.
 pub fn file(name: &str, content: &[u8]) {
     with(|host| host.files.insert(name.to_owned(), content.to_vec()));
+}
+
+/// Grants a variable.
+pub fn variable(name: &str, value: &str) {
+    with(|host| host.variables.insert(name.to_owned(), value.to_owned()));
 }
 
 /// Lets time pass.

@@ -9,6 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const NANOS: u64 = 1_000_000_000;
 const SECONDS_A_DAY: i64 = 86_400;
+/// As HTTP writes them.
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// Nanoseconds since 1970, until the year 2554. Written with whole seconds, as Kubernetes' `Time` is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +25,19 @@ impl Time {
     /// From unix milliseconds.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis.saturating_mul(1_000_000))
+    }
+
+    /// From a date as HTTP writes it, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7); none: it is no such date. Its
+    /// two older forms, which nobody may write any more, are not read.
+    pub(crate) fn from_http_date(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let mut word = || words.next();
+        let (_weekday, day, month, year, clock) = (word()?, word()?, word()?, word()?, word()?);
+        if word() != Some("GMT") || word().is_some() {
+            return None;
+        }
+        let month = MONTHS.iter().position(|name| *name == month)? + 1;
+        parse(&format!("{year}-{month:02}-{day}T{clock}Z"))
     }
 
     /// Unix nanoseconds.
@@ -207,6 +222,16 @@ mod tests {
         let time: Time = "2026-11-24T12:00:00.25+02:00".parse().unwrap();
         assert_eq!(time, Time::from_millis(1_795_514_400_250));
         assert_eq!("2026-11-24T09:30:00-00:30".parse(), Ok(Time::from_millis(1_795_514_400_000)));
+    }
+
+    #[test]
+    fn dates_of_http_are_read() {
+        let time = "1994-11-06T08:49:37Z".parse().unwrap();
+        assert_eq!(Time::from_http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(time));
+        for text in ["", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Now 1994 08:49:37 GMT"]
+        {
+            assert_eq!(Time::from_http_date(text), None, "{text}");
+        }
     }
 
     #[test]

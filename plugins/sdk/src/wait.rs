@@ -42,8 +42,23 @@ impl From<crate::bindings::imports::wasi::io::poll::Pollable> for Pollable<'stat
 
 /// What to wait for. `call.cancelled` is always among it.
 pub struct Wait<'a, N> {
-    named: Vec<(N, Pollable<'a>)>,
+    named: Vec<(N, Held<'a>)>,
     cancelled: Pollable<'static>,
+}
+
+/// A pollable of this wait alone, or one that its owner waits for again.
+enum Held<'a> {
+    Own(Pollable<'a>),
+    Lent(&'a Pollable<'a>),
+}
+
+impl Held<'_> {
+    const fn inner(&self) -> &sys::Pollable {
+        match self {
+            Self::Own(pollable) => &pollable.0,
+            Self::Lent(pollable) => &pollable.0,
+        }
+    }
 }
 
 impl<'a, N: Copy + PartialEq> Wait<'a, N> {
@@ -56,7 +71,14 @@ impl<'a, N: Copy + PartialEq> Wait<'a, N> {
     /// And for this.
     #[must_use]
     pub fn on(mut self, name: N, pollable: Pollable<'a>) -> Self {
-        self.named.push((name, pollable));
+        self.named.push((name, Held::Own(pollable)));
+        self
+    }
+
+    /// And for this, which its owner keeps: a pollable may be waited for any number of times.
+    #[must_use]
+    pub fn on_lent(mut self, name: N, pollable: &'a Pollable<'_>) -> Self {
+        self.named.push((name, Held::Lent(pollable)));
         self
     }
 
@@ -68,7 +90,8 @@ impl<'a, N: Copy + PartialEq> Wait<'a, N> {
 
     /// Returns when the first of them is ready, with all that are.
     pub fn first(self) -> Ready<N> {
-        let list: Vec<&sys::Pollable> = self.named.iter().map(|(_, it)| &it.0).chain([&self.cancelled.0]).collect();
+        let list: Vec<&sys::Pollable> =
+            self.named.iter().map(|(_, it)| it.inner()).chain([&self.cancelled.0]).collect();
         let indexes = sys::poll(&list);
         let is_ready = |index: usize| indexes.iter().any(|ready| usize::try_from(*ready) == Ok(index));
         let names =
@@ -117,6 +140,15 @@ mod tests {
         let wait = || Wait::new().on(1, store::subscribe("a/", 0)).after(2, Duration::from_secs(3));
         let ready = wait().first();
         assert!(ready.has(1) && !ready.has(2) && !ready.cancelled());
+    }
+
+    #[test]
+    fn a_pollable_may_be_waited_for_again() {
+        testing::reset();
+        let news = store::subscribe("a/", 0);
+        assert!(!Wait::new().on_lent(1, &news).after(2, Duration::from_secs(1)).first().has(1));
+        store::put("a/1", "x", store::Expect::Anything, None).unwrap();
+        assert!(Wait::new().on_lent(1, &news).after(2, Duration::from_secs(1)).first().has(1));
     }
 
     #[test]

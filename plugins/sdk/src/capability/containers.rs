@@ -44,6 +44,15 @@ pub trait Containers {
     /// See the trait.
     fn remove_container(id: PodRef, name: String, attempt: u32) -> Result<()>;
 
+    /// The pod has ended and its attempts stay: gives back its network, its host ports, its memory. Absent is success.
+    ///
+    /// # Errors
+    /// See the trait. `unimplemented`, as long as nobody says otherwise: it stays as it is.
+    fn stop_sandbox(id: PodRef) -> Result<()> {
+        let _ = id;
+        Err(crate::Error::unimplemented("NotImplemented", "this provider does not stop sandboxes"))
+    }
+
     /// Removes what is left of the pod. Absent is success.
     ///
     /// # Errors
@@ -96,6 +105,10 @@ impl<T: Containers> wit::Guest for T {
 
     fn remove_container(id: PodRef, name: String, attempt: u32) -> Result<(), types::Error> {
         Ok(<T as Containers>::remove_container(id, name, attempt)?)
+    }
+
+    fn stop_sandbox(id: PodRef) -> Result<(), types::Error> {
+        Ok(<T as Containers>::stop_sandbox(id)?)
     }
 
     fn remove_sandbox(id: PodRef) -> Result<Deletion, types::Error> {

@@ -43,12 +43,93 @@ impl Default for Settings {
     }
 }
 
+impl Want {
+    /// Requests to an origin such as `https://*.example.com:443`. The host grants those to public HTTPS hosts by itself.
+    /// `why` is one sentence for the operator, here and below; without it nothing is granted by itself.
+    pub fn http(origin: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::of("http", origin, why)
+    }
+
+    /// Upgraded connections to an origin ([`Request::upgrade`](crate::http::Request::upgrade)).
+    pub fn upgrade(origin: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::of("upgrade", origin, why)
+    }
+
+    /// Plain connections to an origin such as `tcp://10.0.0.7:8080` ([`upgrade::connect`](crate::upgrade::connect)).
+    pub fn connect(origin: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::of("connect", origin, why)
+    }
+
+    /// Requests and upgrades to what the operator calls so ([`Endpoint::named`](crate::http::Endpoint::named)).
+    pub fn endpoint(name: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::of("endpoint", name, why)
+    }
+
+    /// A variable of the host's environment ([`config::variable`](crate::config::variable)).
+    pub fn environment(name: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::of("environment", name, why)
+    }
+
+    /// A file by its absolute path ([`config::file`](crate::config::file)).
+    pub fn file(path: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::of("file", path, why)
+    }
+
+    /// Any access, also one that this SDK does not know.
+    pub fn of(access: impl Into<String>, target: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { access: access.into(), target: target.into(), why: why.into() }
+    }
+}
+
+impl Budget {
+    /// So many requests to an origin, as in [`Want::http`], in any window of this length: all methods and paths, all of
+    /// them at once after a rest. The host keeps it for all calls together, and lets a request wait for its turn.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use vk_provider::plugin::Budget;
+    ///
+    /// let creates = Budget::new("https://management.azure.com:443", 300, Duration::from_secs(3600))
+    ///     .methods(["PUT"])
+    ///     .paths(["/subscriptions/*/resourceGroups/*/providers/Microsoft.ContainerInstance/**"])
+    ///     .burst(100);
+    /// assert_eq!((creates.requests, creates.window_ms, creates.burst), (300, 3_600_000, Some(100)));
+    /// ```
+    pub fn new(origin: impl Into<String>, requests: u32, window: Duration) -> Self {
+        let (methods, paths) = (Vec::new(), Vec::new());
+        Self { origin: origin.into(), methods, paths, requests, window_ms: millis(window), burst: None }
+    }
+
+    /// Counts these methods alone.
+    #[must_use]
+    pub fn methods<T: Into<String>>(mut self, methods: impl IntoIterator<Item = T>) -> Self {
+        self.methods = methods.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Counts these paths alone, `*` for one segment, `**` for the rest.
+    #[must_use]
+    pub fn paths<T: Into<String>>(mut self, paths: impl IntoIterator<Item = T>) -> Self {
+        self.paths = paths.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// So many at once after a rest.
+    #[must_use]
+    pub const fn burst(mut self, requests: u32) -> Self {
+        self.burst = Some(requests);
+        self
+    }
+}
+
 /// Who the plugin is and what it wants.
 pub trait Plugin {
     /// Static. May call no import.
     fn describe() -> Identity;
 
-    /// Checks the configuration, without network.
+    /// Checks the configuration, without network. What it wants may follow from a file or a variable that it wants: in
+    /// the first round none is there, and the host asks again with what is granted so far, four times at most. So what is
+    /// not there yet is no mistake, and what is wanted once stays wanted.
     ///
     /// # Errors
     /// Every mistake at once; [`Form`](crate::config::Form) collects them.

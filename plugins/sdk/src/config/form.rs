@@ -160,6 +160,28 @@ impl Form {
         self.inside(key, item, read)
     }
 
+    /// Takes a list of tables and reads each. Their mistakes are this form's, unknown keys among them.
+    pub fn tables<T>(&mut self, key: &'static str, mut read: impl FnMut(&mut Self) -> T) -> Option<Vec<T>> {
+        let item = self.item(key)?;
+        match item.value {
+            Value::List(items) => {
+                let each = |(index, item): (usize, Item)| self.inside(&format!("{key}[{index}]"), item, &mut read);
+                Some(items.into_iter().enumerate().filter_map(each).collect())
+            }
+            other => {
+                self.mistake(key, item.line, format_args!("it must be a list, not {}", other.describe()));
+                None
+            }
+        }
+    }
+
+    /// Notes that a key of this table is missing, unless it is there. Before it is taken.
+    pub fn require(&mut self, key: &str, example: &str) {
+        if !self.keys().any(|there| there == key) {
+            self.mistake(key, self.line, format_args!("it is missing; write it like {example}"));
+        }
+    }
+
     fn inside<T>(&mut self, key: &str, item: Item, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
         let table = match item.value {
             Value::Table(table) => table,
@@ -221,6 +243,32 @@ mod tests {
             assert_eq!(form.list::<String>("zones").unwrap(), ["a", "b"]);
             assert_eq!(form.table("net", |net| (net.parsed::<u32>("mtu"), net.format())), Some((Some(9000), format)));
             form.finish().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_list_of_tables_is_read_with_the_place_of_each_mistake() {
+        for text in [
+            "rates = [{ n = 1 },\n{ n = \"x\", m = 2 },\n3,\n{}]\none = 1",
+            "{\"rates\": [{\"n\": 1},\n{\"n\": \"x\", \"m\": 2},\n3,\n{}],\n\"one\": 1}",
+        ] {
+            let mut form = Form::parse(text).unwrap();
+            let read = |table: &mut Form| {
+                table.require("n", "n = 1");
+                table.parsed::<u32>("n")
+            };
+            assert_eq!(form.tables("rates", read), Some(vec![Some(1), None, None]));
+            assert_eq!(form.tables("one", read), None);
+            assert_eq!(
+                messages(form),
+                [
+                    "InvalidConfiguration: line 2: invalid digit found in string (rates[1].n)",
+                    "InvalidConfiguration: line 2: unknown key; known are n (rates[1].m)",
+                    "InvalidConfiguration: line 3: it must be a table, not the number 3 (rates[2])",
+                    "InvalidConfiguration: line 4: it is missing; write it like n = 1 (rates[3].n)",
+                    "InvalidConfiguration: line 5: it must be a list, not the number 1 (one)",
+                ]
+            );
         }
     }
 

@@ -1,14 +1,25 @@
 //! A host in memory, one for each thread. Time stands still until a call waits; then it jumps to the next thing that is due: a
 //! minute of a provider's life takes no time, and every run is the same.
 
+mod cluster;
+mod http;
+mod sink;
+mod stream;
+mod upgrade;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub(crate) use cluster::*;
+pub(crate) use http::*;
+pub(crate) use sink::*;
+pub(crate) use stream::*;
+pub(crate) use upgrade::*;
+
 use crate::call::Why;
 use crate::config::NodeInfo;
-use crate::container_logs::Entry as LogEntry;
 use crate::store::{Change, Entry, Expect, Failure};
 use crate::time::Time;
 use crate::{Error, Result};
@@ -22,8 +33,6 @@ const PAGE_BYTES: usize = 1 << 20;
 /// The host's own bounds of a key and a value.
 const KEY: usize = 1 << 10;
 const VALUE: usize = 1 << 20;
-/// What a sink takes without delay.
-const ROOM: u32 = 1 << 16;
 
 /// All that the host knows.
 pub(crate) struct Host {
@@ -35,6 +44,13 @@ pub(crate) struct Host {
     pub(crate) deadline: Option<Time>,
     pub(crate) text: Option<String>,
     pub(crate) files: BTreeMap<String, Vec<u8>>,
+    pub(crate) variables: BTreeMap<String, String>,
+    /// Who answers requests; none: nothing is granted.
+    pub(crate) backend: Option<Backend>,
+    pub(crate) hasty: Option<Hasty>,
+    /// How long each piece of a request's body takes.
+    pub(crate) upload_pause: Duration,
+    pub(crate) cluster: Cluster,
     pub(crate) node: NodeInfo,
     pub(crate) writes: u64,
     /// What `store` answers with instead of working.
@@ -47,6 +63,7 @@ pub(crate) struct Host {
     journal: Vec<(u64, String)>,
     locks: BTreeMap<String, Vec<u64>>,
     next_lock: u64,
+    randoms: u32,
 }
 
 impl Default for Host {
@@ -67,6 +84,11 @@ impl Default for Host {
             deadline: None,
             text: None,
             files: BTreeMap::new(),
+            variables: BTreeMap::new(),
+            backend: None,
+            hasty: None,
+            upload_pause: Duration::ZERO,
+            cluster: Cluster::default(),
             node,
             writes: 0,
             store_down: false,
@@ -77,6 +99,7 @@ impl Default for Host {
             journal: Vec::new(),
             locks: BTreeMap::new(),
             next_lock: 0,
+            randoms: 0,
         }
     }
 }
@@ -150,7 +173,7 @@ impl Host {
     fn ready(&self, pollable: &Pollable) -> bool {
         match pollable {
             Pollable::Always => true,
-            Pollable::At(at) => *at <= self.now,
+            Pollable::At(_) | Pollable::Of(_) => pollable.due().is_some_and(|at| at <= self.now),
             Pollable::Cancelled => self.end().is_some_and(|(at, _)| at <= self.now),
             Pollable::News(prefix, revision) => self.is_outworn(*revision) || !self.news(prefix, *revision).is_empty(),
             Pollable::Held(name, ticket) => self.locks.get(name).and_then(|queue| queue.first()) == Some(ticket),
@@ -159,7 +182,7 @@ impl Host {
 
     /// The next moment at which something may become ready.
     fn next_moment(&self, list: &[&Pollable]) -> Option<Time> {
-        let clocks = list.iter().filter_map(|pollable| if let Pollable::At(at) = pollable { Some(*at) } else { None });
+        let clocks = list.iter().filter_map(|pollable| pollable.due());
         let expiries = self.store.values().filter_map(|(_, expiry)| *expiry);
         let end = self.end().map(|(at, _)| at).filter(|at| *at > self.now);
         clocks.chain(expiries).chain(end).chain(self.actions.iter().map(|(at, _)| *at)).min()
@@ -178,9 +201,27 @@ impl Host {
 pub(crate) enum Pollable {
     Always,
     At(Time),
+    Of(Rc<dyn Due>),
     Cancelled,
     News(String, u64),
     Held(String, u64),
+}
+
+/// Something whose time may change while it is waited for.
+pub(crate) trait Due {
+    /// When it is ready; none: not as things stand.
+    fn due(&self) -> Option<Time>;
+}
+
+impl Pollable {
+    /// When the clock alone makes it ready.
+    fn due(&self) -> Option<Time> {
+        match self {
+            Self::At(at) => Some(*at),
+            Self::Of(of) => of.due(),
+            Self::Always | Self::Cancelled | Self::News(..) | Self::Held(..) => None,
+        }
+    }
 }
 
 #[expect(clippy::panic, reason = "the test harness ends a test that would hang")]
@@ -247,6 +288,18 @@ pub(crate) fn node() -> NodeInfo {
 
 pub(crate) fn text() -> Result<Option<String>> {
     Ok(with(|host| host.text.clone()))
+}
+
+pub(crate) fn variable(name: &str) -> Option<String> {
+    with(|host| host.variables.get(name).cloned())
+}
+
+/// The same numbers in every run (Knuth's multiplicative hash of how often it was asked for).
+pub(crate) fn random() -> u32 {
+    with(|host| {
+        host.randoms = host.randoms.wrapping_add(1);
+        host.randoms.wrapping_mul(2_654_435_761)
+    })
 }
 
 pub(crate) fn file(name: &str) -> Result<Vec<u8>> {
@@ -394,58 +447,4 @@ pub(crate) fn lock_subscribe(lock: &Lock) -> Pollable {
 
 pub(crate) fn lock_held(lock: &Lock) -> bool {
     with(|host| host.ready(&lock_subscribe(lock)))
-}
-
-/// Where a test's log entries go.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Sink(pub(crate) Rc<RefCell<Reader>>);
-
-#[derive(Debug)]
-pub(crate) struct Reader {
-    pub(crate) entries: Vec<LogEntry>,
-    /// Stops reading after so many.
-    pub(crate) takes: usize,
-    /// How long it is busy with what it was given. There is no room meanwhile.
-    pub(crate) pause: Duration,
-    busy_until: Time,
-}
-
-impl Default for Reader {
-    fn default() -> Self {
-        Self { entries: Vec::new(), takes: usize::MAX, pause: Duration::ZERO, busy_until: START }
-    }
-}
-
-impl Reader {
-    fn has_left(&self) -> bool {
-        self.entries.len() >= self.takes
-    }
-}
-
-pub(crate) fn sink_room(sink: &Sink) -> u32 {
-    let reader = sink.0.borrow();
-    if reader.has_left() {
-        // Who writes has to learn that nobody reads.
-        1
-    } else if reader.busy_until > ahead(Duration::ZERO) {
-        0
-    } else {
-        ROOM
-    }
-}
-
-pub(crate) fn sink_subscribe(sink: &Sink) -> Pollable {
-    let reader = sink.0.borrow();
-    if reader.has_left() { Pollable::Always } else { Pollable::At(reader.busy_until) }
-}
-
-pub(crate) fn sink_write(sink: &Sink, entries: Vec<LogEntry>) -> bool {
-    if sink_room(sink) == 0 && !poll(&[&sink_subscribe(sink), &Pollable::Cancelled]).contains(&0) {
-        return false;
-    }
-    let mut reader = sink.0.borrow_mut();
-    let room = reader.takes.saturating_sub(reader.entries.len());
-    reader.entries.extend(entries.into_iter().take(room));
-    reader.busy_until = ahead(reader.pause);
-    !reader.has_left()
 }

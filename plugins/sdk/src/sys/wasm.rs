@@ -1,6 +1,16 @@
 //! The imports.
 
+mod cluster;
+mod http;
+mod stream;
+mod upgrade;
+
 use std::time::Duration;
+
+pub(crate) use cluster::*;
+pub(crate) use http::*;
+pub(crate) use stream::*;
+pub(crate) use upgrade::*;
 
 use crate::bindings::imports::virtual_kubelet::provider::{call, config, log_sink, store};
 use crate::bindings::imports::wasi;
@@ -50,6 +60,16 @@ pub(crate) fn node() -> NodeInfo {
 
 pub(crate) fn text() -> Result<Option<String>> {
     config::text().map_err(Error::from)
+}
+
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Any number.
+pub(crate) fn random() -> u32 {
+    // The upper half of 64 bits is 32 bits.
+    u32::try_from(wasi::random::random::get_random_u64() >> 32).unwrap_or_default()
 }
 
 pub(crate) fn file(name: &str) -> Result<Vec<u8>> {

@@ -1,0 +1,28 @@
+//! Whether a request of this call may have changed something in the backend.
+//!
+//! A call is an instance of its own, so it is enough to remember it here: an error that the call ends with has effect
+//! `none` only as long as nothing that went before may have acted.
+
+use std::cell::Cell;
+
+use crate::Effect;
+
+thread_local! {
+    static ACTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From here on nobody can say that nothing was done.
+pub(crate) fn mark() {
+    ACTED.set(true);
+}
+
+/// What a failure of this effect means for the whole call.
+pub(crate) fn so_far(effect: Effect) -> Effect {
+    if ACTED.get() { Effect::Unknown } else { effect }
+}
+
+/// A new call begins.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn forget() {
+    ACTED.set(false);
+}
