@@ -1,0 +1,150 @@
+//! What a process finds around it: variables, names, addresses, rights.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::json;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use vk_tests::cluster::{eventually, phase};
+
+use crate::corner::{at_engine, container, corner, idle, last_words, once, pod};
+
+fn ip(pod: &Pod) -> Result<String> {
+    pod.status.as_ref().and_then(|status| status.pod_ip.clone()).context("it has no address")
+}
+
+/// What a server says to whoever connects.
+async fn hear(host: &str, port: u16) -> Result<String> {
+    eventually(&format!("{host}:{port} answers"), || async {
+        let (mut stream, mut text) = (TcpStream::connect((host, port)).await?, String::new());
+        stream.read_to_string(&mut text).await?;
+        Ok((!text.is_empty()).then_some(text))
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn variables_names_and_the_pods_own_address_are_what_the_pod_says() -> Result<()> {
+    let corner = corner("around").await?;
+    let script = "echo $GREETING; echo $ADDRESS; ip -4 -o addr show eth0 2>/dev/null | awk '{print $4}'; hostname; pwd; echo $0 $1";
+    let mut main = container("main", script);
+    main["args"] = json!(["$(GREETING)", "$$(GREETING)"]);
+    main["workingDir"] = json!("/tmp");
+    main["env"] = json!([
+        {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "GREETING", "value": "it is $(NAME)"},
+        {"name": "ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+    ]);
+    let mut pod = once(&corner, "web", main);
+    pod["spec"]["hostname"] = json!("front");
+    corner.create(pod).await?;
+    let log = last_words(&corner, "web").await?;
+    let lines: Vec<&str> = log.lines().collect();
+    let [greeting, address, interface, hostname, folder, arguments] = lines[..] else { anyhow::bail!("{log}") };
+    ensure!(
+        (greeting, hostname, folder, arguments) == ("it is web", "front", "/tmp", "it is web $(GREETING)"),
+        "{log}"
+    );
+    address.parse::<Ipv4Addr>()?;
+    ensure!(interface == format!("{address}/24"), "{log}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn names_are_resolved_as_the_pod_says() -> Result<()> {
+    let corner = corner("names").await?;
+    let mut pod = once(&corner, "web", container("main", "cat /etc/resolv.conf; cat /etc/hosts"));
+    pod["spec"]["dnsPolicy"] = json!("None");
+    pod["spec"]["dnsConfig"] = json!({"nameservers": ["10.98.0.53"], "searches": ["example.test"], "options": [{"name": "ndots", "value": "3"}]});
+    pod["spec"]["hostAliases"] = json!([{"ip": "10.98.0.7", "hostnames": ["db.test", "db"]}]);
+    corner.create(pod).await?;
+    let log = last_words(&corner, "web").await?;
+    for said in ["nameserver 10.98.0.53\n", "search example.test\n", "options ndots:3\n"] {
+        ensure!(log.contains(said), "{said}: {log}");
+    }
+    let alias = log.lines().filter(|line| line.starts_with("10.98.0.7")).collect::<Vec<_>>().join(" ");
+    ensure!(
+        alias.split_whitespace().any(|word| word == "db.test") && alias.split_whitespace().any(|word| word == "db"),
+        "{log}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn containers_of_a_pod_share_their_network_and_a_port_of_the_node_leads_there() -> Result<()> {
+    let corner = corner("ports").await?;
+    let serve = "printf '#!/bin/sh\\nhostname\\n' > /tmp/serve; chmod +x /tmp/serve; exec nc -ll -p 7000 -e /tmp/serve";
+    let mut serving = container("main", serve);
+    serving["ports"] = json!([{"containerPort": 7000, "hostPort": 17000}]);
+    let mut pod = pod(&corner, "web", serving);
+    let asks = container("asks", "until nc 127.0.0.1 7000; do sleep 0.1; done; exec sleep 100000");
+    pod["spec"]["containers"].as_array_mut().context("no list")?.push(asks);
+    corner.create(pod).await?;
+    let running = corner.running("web").await?;
+    for (host, port) in [(ip(&running)?.as_str(), 7000), ("127.0.0.1", 17000)] {
+        ensure!(hear(host, port).await? == "web\n", "{host}:{port}");
+    }
+    eventually("its neighbour has asked", || async {
+        let params = kube::api::LogParams { container: Some("asks".into()), ..Default::default() };
+        Ok((corner.pods().logs("web", &params).await? == "web\n").then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn a_pod_on_the_machines_own_network_has_the_nodes_address() -> Result<()> {
+    let corner = corner("host-network").await?;
+    let serve =
+        "printf '#!/bin/sh\\necho here\\n' > /tmp/serve; chmod +x /tmp/serve; exec nc -ll -p 17001 -e /tmp/serve";
+    let mut pod = pod(&corner, "web", container("main", serve));
+    pod["spec"]["hostNetwork"] = json!(true);
+    corner.create(pod).await?;
+    let running = corner.running("web").await?;
+    ensure!(running.status.as_ref().and_then(|status| status.host_ip.clone()) == Some(ip(&running)?));
+    ensure!(hear(&ip(&running)?, 17001).await? == "here\n");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn a_process_has_no_more_rights_than_its_pod_gives_it() -> Result<()> {
+    let corner = corner("rights").await?;
+    let script = "id -u; id -g; id -G; touch /x 2>&1 | grep -o 'Read-only'; grep -E '^(CapEff|NoNewPrivs)' /proc/self/status | awk '{print $2}'; \
+                  cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; true";
+    let mut main = container("main", script);
+    main["resources"] = json!({"limits": {"memory": "64Mi", "cpu": "500m"}});
+    main["securityContext"] =
+        json!({"readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
+    let mut pod = once(&corner, "web", main);
+    pod["spec"]["securityContext"] =
+        json!({"runAsUser": 1000, "runAsGroup": 1001, "supplementalGroups": [3000], "runAsNonRoot": true});
+    corner.create(pod).await?;
+    let log = last_words(&corner, "web").await?;
+    let expected = ["1000", "1001", "1001 3000", "Read-only", "0000000000000000", "1", "67108864"];
+    ensure!(log.lines().collect::<Vec<_>>() == expected, "{log}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn what_an_engine_cannot_do_is_refused_by_field_before_anything_is_made() -> Result<()> {
+    let corner = corner("refused").await?;
+    let mut pod = pod(&corner, "web", idle());
+    pod["spec"]["volumes"] = json!([{"name": "disk", "hostPath": {"path": "/"}}]);
+    corner.create(pod).await?;
+    let failed = corner.until("web", "has failed", |pod| phase(pod) == "Failed").await?;
+    let status = failed.status.context("no status")?;
+    ensure!(
+        status.message.as_deref().is_some_and(|message| message.contains("spec.volumes[0].hostPath")),
+        "{status:?}"
+    );
+    let made = at_engine(&corner).await?;
+    ensure!(made.is_empty(), "{made:?}");
+    Ok(())
+}
