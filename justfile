@@ -13,7 +13,7 @@ set positional-arguments
 export CARGO_TARGET_DIR := absolute_path(env("CARGO_TARGET_DIR", "target"))
 
 # Crates in plugins/ that are no plugin.
-libraries := "sdk"
+libraries := "sdk engine"
 cargo_component := "0.21.1"
 
 [private]
@@ -39,7 +39,7 @@ lint: setup
     @{{ say }} "linting for this machine"
     cargo clippy --workspace --all-targets -- -D warnings
     @{{ say }} "linting plugins for WebAssembly"
-    cargo clippy --target wasm32-wasip2 $({{ just_executable() }} _plugin-flags) -p vk-provider -- -D warnings
+    cargo clippy --target wasm32-wasip2 $({{ just_executable() }} _plugin-flags) -p vk-provider -p vk-engine -- -D warnings
 
 # Build each plugin as a component: target/plugins/NAME.wasm
 plugins: setup
@@ -88,7 +88,8 @@ setup:
     rustup toolchain list | grep -q "^$toolchain-" || rustup toolchain install "$toolchain" --profile minimal
     # Asked for only if missing: rustup would go to the network even for what is there.
     targets=$(rustup target list --installed --toolchain "$toolchain")
-    for target in wasm32-wasip2 wasm32-wasip1; do
+    # The last two are for the program that plugins/docker puts into its sandboxes.
+    for target in wasm32-wasip2 wasm32-wasip1 x86_64-unknown-none aarch64-unknown-none; do
         grep -qx "$target" <<< "$targets" || rustup target add "$target" --toolchain "$toolchain"
     done
     components=$(rustup component list --installed --toolchain "$toolchain")

@@ -5,6 +5,8 @@
 
 mod access;
 mod compat;
+mod config_file;
+mod grants;
 mod log;
 mod man;
 mod plugin;
@@ -90,6 +92,8 @@ pub struct Run {
     /// The provider's configuration; its format is the provider's own, read anew at each call
     #[arg(long, value_name = "FILE", help_heading = "Provider")]
     provider_config: Option<PathBuf>,
+    #[command(flatten)]
+    grants: grants::GrantFlags,
 
     /// How to reach the cluster [default: $KUBECONFIG, ~/.kube/config, then the pod's service account]
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
@@ -233,20 +237,21 @@ fn limit(text: &str) -> Result<Limit, String> {
 }
 
 impl Run {
-    /// Sends log lines to stderr, as the flags say; first what flags have no effect.
+    /// Sends log lines to stderr, as the flags say.
     pub fn start_log(&self) {
         log::start(&self.log_level, self.log_format);
-        self.legacy.warn();
     }
 
-    /// The configuration that the flags mean. An error is wrong usage.
-    pub fn into_config(self) -> Result<host::Config, clap::Error> {
+    /// The configuration that the flags mean, and the log line of those that mean nothing. An error is wrong usage, a
+    /// [`clap::Error`], or the mistakes of the file of `--config`, which is read here.
+    pub fn into_config(self) -> anyhow::Result<host::Config> {
         let taint = self.taint()?;
         let Self {
             plugin,
             provider,
             plugin_dir,
             provider_config,
+            grants,
             kubeconfig,
             namespace,
             cluster_domain,
@@ -271,23 +276,26 @@ impl Run {
             access,
             log_level: _,
             log_format: _,
-            legacy: _,
+            legacy,
         } = self;
         let plugin = plugin.unwrap_or_else(|| plugin_dir.join(format!("{}.wasm", provider.unwrap_or_default())));
         let serving = match tls_cert_file.zip(tls_private_key_file) {
             Some(_) if rotate_server_certificates => {
                 let message = "the serving certificate is either in --tls-cert-file (or $APISERVER_CERT_LOCATION) or comes by \
                                --rotate-server-certificates\n";
-                return Err(Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message));
+                return Err(Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message).into());
             }
             Some((certificate, key)) => Serving::Files { certificate, key },
             None if rotate_server_certificates => Serving::Requested,
             None => Serving::SelfSigned,
         };
         let state_dir = state_dir.map_or_else(|| default_state_dir(&nodename), Ok)?;
+        let grants = grants.into_grants()?;
+        legacy.warn(|variable| grants.shows(variable));
         Ok(host::Config {
             plugin,
             provider_config,
+            grants,
             kubeconfig,
             namespace: namespace.filter(|namespace| !namespace.is_empty()),
             cluster_domain,

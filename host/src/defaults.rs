@@ -32,6 +32,8 @@ pub mod call {
     pub const DEADLINE: Duration = Duration::from_secs(30);
     /// create-pod: clouds take long to accept a group.
     pub const CREATE_DEADLINE: Duration = Duration::from_secs(60);
+    /// pull-image: large images on slow lines.
+    pub const PULL_DEADLINE: Duration = Duration::from_secs(30 * 60);
     /// Ping and what the node is. With [`CANCEL_GRACE`] it fits into a ping's period, so that a ping that hangs is asked to
     /// end and then dropped before the next one is due.
     pub const NODE_DEADLINE: Duration = Duration::from_secs(8);
@@ -67,18 +69,70 @@ pub mod call {
     pub const DELETE_PERMITS: usize = 64;
     /// Looks, lists, statistics.
     pub const POLL_PERMITS: usize = 16;
+    /// Images at once: apart, so that slow registries keep no container from starting. The engine itself bounds what it downloads.
+    pub const PULL_PERMITS: usize = 16;
+    /// What a command writes that the host runs in a container, in bytes; the rest is thrown away.
+    pub const EXEC_OUTPUT: usize = 10 << 10;
     /// Ping and what the node is: apart, so that a thousand looks never make the backend seem out of reach.
     pub const NODE_PERMITS: usize = 8;
     /// Logs and other sessions.
     pub const SESSION_PERMITS: usize = 256;
     /// `next_changes`: the host has one at a time, and a second while a plugin is swapped.
     pub const CHANGES_PERMITS: usize = 2;
-    /// The text of `--provider-config`, in bytes.
+    /// How often `configure` is asked while what it wants to read follows from what it reads: a file that names a file that names a
+    /// file is as deep as any provider goes.
+    pub const CONFIGURE_ROUNDS: usize = 4;
+    /// The text of `--provider-config`, and a file that was granted, in bytes.
     pub const CONFIG_FILE: u64 = 1 << 20;
     /// Host objects that one instance may hold at once (pollables, locks, streams): each is small, a million are not.
     pub const HOST_OBJECTS: usize = 4096;
     /// A plugin file, in bytes.
     pub const PLUGIN_FILE: u64 = 64 << 20;
+}
+
+/// What a plugin's requests may take and bring.
+pub mod egress {
+    use super::Duration;
+
+    /// From a name to a connection that may be used, TLS and all. A server that needs longer is down.
+    pub const CONNECT: Duration = Duration::from_secs(10);
+    /// From the connection to the head of the answer, in a short call: its whole deadline, so that a call of longer life gives up too.
+    pub const FIRST_BYTE: Duration = Duration::from_secs(30);
+    /// The same in `changes.next` and in sessions, which wait for news.
+    pub const FIRST_BYTE_LONG: Duration = Duration::from_secs(300);
+    /// Between two pieces of an answer that a short call waits for.
+    pub const BETWEEN_BYTES: Duration = Duration::from_secs(10);
+    /// The same in a session: people leave shells open over a meal, not over a night.
+    pub const BETWEEN_BYTES_SESSION: Duration = Duration::from_secs(4 * 3600);
+    /// Body of a request of a short call, in bytes: files of a pod's volumes, a ConfigMap or Secret being 1 MiB at most.
+    pub const REQUEST_BODY: u64 = 64 << 20;
+    /// Body of an answer to a short call, in bytes: a list of a thousand workloads has a few MiB, and a guest's memory is 256.
+    pub const RESPONSE_BODY: u64 = 32 << 20;
+    /// Head of an answer, in bytes. Servers themselves take and give 8 to 32 KiB.
+    pub const HEAD: usize = 64 << 10;
+    /// Headers of an answer.
+    pub const HEADERS: usize = 256;
+    /// Connections of one plugin at once: one for each of its calls and sessions, and as many idle ones, well below the
+    /// files that a process may open.
+    pub const CONNECTIONS: usize = 768;
+    /// How long an unused connection is kept. Most servers keep theirs a little longer, so that few are met as they close.
+    pub const IDLE: Duration = Duration::from_secs(60);
+    /// Unused connections to one host.
+    pub const IDLE_PER_HOST: usize = 32;
+    /// Hosts to which unused connections are kept.
+    pub const IDLE_HOSTS: u64 = 256;
+    /// Silence after which a connection is asked for a sign of life, so that a session notices a server that has gone.
+    pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+    /// What was accepted of a guest and not sent yet on an upgraded connection, in bytes.
+    pub const UNSENT: usize = 64 << 10;
+    /// How long that may take to be sent when the guest has dropped its end.
+    pub const LINGER: Duration = Duration::from_secs(5);
+    /// Longest Retry-After that is heeded; a server that says more has a clock that is wrong.
+    pub const RETRY_AFTER: Duration = Duration::from_secs(3600);
+    /// Times of requests that a budget remembers; one of more requests is kept by as many parts of its window.
+    pub const REMEMBERED: u32 = 1 << 14;
+    /// Refusals that are told once each; a plugin that makes up names must not fill the memory.
+    pub const TOLD: usize = 256;
 }
 
 /// Exchange of a plugin while it serves.
@@ -156,4 +210,75 @@ pub mod pods {
     pub const FIRST_STATUS_WAIT: Duration = Duration::from_secs(1);
     /// Longest pause while a ConfigMap or Secret is missing.
     pub const MISSING_OBJECT_LONGEST: Duration = Duration::from_secs(10);
+    /// `update_volume` of all pods at once: a part of the places that creates have, so that a ConfigMap of every pod keeps none waiting.
+    pub const VOLUME_UPDATES: usize = 8;
+    /// Time between reads of an object whose watch is refused: how often the kubelet looks at its volumes.
+    pub const REREAD_PERIOD: Duration = Duration::from_secs(60);
+    /// How long a service account token is used, though it be good for longer; this and the next as the kubelet has them.
+    pub const TOKEN_LONGEST_USE: Duration = Duration::from_secs(24 * 3600);
+    /// By how much pods differ in when they renew their tokens.
+    pub const TOKEN_JITTER: Duration = Duration::from_secs(10);
+    /// Pause after a token could not be renewed. A fifth of its life is left then, two minutes at least.
+    pub const TOKEN_RETRY: Duration = Duration::from_secs(30);
+    /// Events that a provider may tell of one pod at once, and how long it takes for one more: client-go's own figures.
+    pub const EVENT_BURST: u32 = 25;
+    /// See [`EVENT_BURST`].
+    pub const EVENT_REFILL: Duration = Duration::from_secs(300);
+}
+
+/// The pod machine: the kubelet's own figures, where it has them.
+pub mod machine {
+    use super::Duration;
+
+    /// First pause of a container that crashes again, doubled each time; the first restart comes at once.
+    pub const CRASH_FIRST: Duration = Duration::from_secs(10);
+    /// Longest such pause.
+    pub const CRASH_LONGEST: Duration = Duration::from_secs(300);
+    /// A container that has run for longer than this starts over in its crash loop.
+    pub const CRASH_FORGOTTEN: Duration = Duration::from_secs(600);
+    /// First pause after an image could not be pulled, doubled each time.
+    pub const PULL_FIRST: Duration = Duration::from_secs(10);
+    /// Longest such pause.
+    pub const PULL_LONGEST: Duration = Duration::from_secs(300);
+    /// How long a failed pull is told before it is told that the next one waits, so that both can be read.
+    pub const PULL_ERROR_SHOWN: Duration = Duration::from_secs(5);
+    /// Longest pause between two looks for an image that is not pulled: somebody puts it there by hand.
+    pub const ABSENT_LONGEST: Duration = Duration::from_secs(60);
+    /// `terminationGracePeriodSeconds` of a pod that has none.
+    pub const TERMINATION_GRACE: Duration = Duration::from_secs(30);
+    /// What a container has after its stop signal though nothing is left of its grace.
+    pub const SHORTEST_GRACE: Duration = Duration::from_secs(2);
+    /// First pause before a container that was killed, and is still there, is killed again; doubled each time.
+    pub const KILL_AGAIN: Duration = Duration::from_secs(2);
+    /// Longest such pause.
+    pub const KILL_AGAIN_LONGEST: Duration = Duration::from_secs(60);
+    /// How soon it is looked whether a sandbox that is being removed has gone.
+    pub const STOPPING_LOOK: Duration = Duration::from_secs(1);
+    /// `timeoutSeconds` of a probe.
+    pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+    /// `periodSeconds` of a probe.
+    pub const PROBE_PERIOD: Duration = Duration::from_secs(10);
+    /// `failureThreshold` of a probe.
+    pub const PROBE_FAILURES: u32 = 3;
+    /// How often a probe that cannot be done is tried at once.
+    pub const PROBE_RETRIES: usize = 3;
+    /// What is read of a probe's answer, in bytes.
+    pub const PROBE_OUTPUT: usize = 10 << 10;
+    /// Redirects that a probe follows.
+    pub const REDIRECTS: usize = 10;
+    /// A request of a hook; what ends before is its container's grace, or its pod.
+    pub const HOOK_LONGEST: Duration = Duration::from_secs(3600);
+    /// A termination message, in bytes.
+    pub const WORDS: usize = 4 << 10;
+    /// The end of the log that stands in for it, in bytes.
+    pub const WORDS_OF_LOG: usize = 2 << 10;
+    /// The same in lines.
+    pub const WORDS_OF_LOG_LINES: u32 = 80;
+    /// What a status tells of the end of one container, in bytes: all of a pod's have 12 KiB together.
+    pub const LONGEST_WORDS: usize = 12 << 10;
+    /// How often a termination message is tried to be read; with the pauses between them a quarter of a minute, after which the pod goes
+    /// on without.
+    pub const WORDS_TRIES: u32 = 5;
+    /// How long what the machines are in the middle of may take to end when the host stops.
+    pub const DRAIN: Duration = Duration::from_secs(3);
 }

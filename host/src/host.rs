@@ -26,7 +26,8 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::apiserver::{ApiServer, timed};
 use crate::kubelet::serving::Serving;
 use crate::kubelet::{self, About, Listening, access};
-use crate::metrics::provider::Counted;
+use crate::metrics::containers::CountedContainers;
+use crate::metrics::provider::{Counted, Counts};
 use crate::metrics::{self, Registrar};
 use crate::node::identity::Identity;
 use crate::node::lease::Keeper;
@@ -34,9 +35,11 @@ use crate::node::reach::{self, Reach};
 use crate::node::taint::Taint;
 use crate::node::{self, NodeKeeper};
 use crate::plugin::control::Control;
+use crate::plugin::grants::Grants;
 use crate::plugin::swap::{Outcome, Swapper};
 use crate::plugin::{self, Plugin};
 use crate::pods::events::Events;
+use crate::pods::machine::Machine;
 use crate::pods::{self, Pods, resolve};
 use crate::provider::Provider;
 
@@ -51,6 +54,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Config {
     pub plugin: PathBuf,
     pub provider_config: Option<PathBuf>,
+    pub grants: Grants,
     pub kubeconfig: Option<PathBuf>,
     pub namespace: Option<String>,
     pub cluster_domain: String,
@@ -168,7 +172,14 @@ impl Config {
         let plugin = Arc::new(Plugin::load(self.plugin_config(&cluster_id, internal_ip, kubelet.port())).await?);
         let control = Control::open(&self.state_dir, hangup);
         let mut registrar = Registrar::default();
-        let provider: Arc<dyn Provider> = Arc::new(Counted::new(plugin.clone(), &mut registrar));
+        let (stop, counts) = (CancellationToken::new(), Arc::new(Counts::new(&mut registrar)));
+        let served: Arc<dyn Provider> = if plugin.has_containers() {
+            let containers = Arc::new(CountedContainers::new(plugin.clone(), counts.clone()));
+            Arc::new(Machine::start(containers, plugin.clone(), events.clone(), stop.clone()))
+        } else {
+            plugin.clone()
+        };
+        let provider: Arc<dyn Provider> = Arc::new(Counted::new(served, counts));
         let found = configuration::Found {
             cluster_id: &cluster_id,
             internal_ip,
@@ -177,7 +188,6 @@ impl Config {
         };
         let configuration = configuration::show(&self, &found);
 
-        let stop = CancellationToken::new();
         let (reach, reach_receiver) = watch::channel(Reach::assumed());
         let pods = pods::Config {
             node_name: self.node_name.clone(),
@@ -246,6 +256,7 @@ impl Config {
         plugin::Config {
             file: self.plugin.clone(),
             provider_config: self.provider_config.clone(),
+            grants: self.grants.clone(),
             state_dir: self.state_dir.clone(),
             cache_dir: self.cache_dir.clone(),
             node: plugin::NodeInfo {

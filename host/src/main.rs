@@ -22,11 +22,7 @@ fn main() -> ExitCode {
         return finish(command.run());
     }
     run.start_log();
-    let config = match run.into_config() {
-        Ok(config) => config,
-        Err(error) => return usage(&error),
-    };
-    finish(serve(config))
+    finish(run.into_config().and_then(serve))
 }
 
 #[tokio::main]

@@ -4,6 +4,7 @@
 //! figure it has its name. Labels are bounded and the host's own words, never a pod, a container or a message; the library writes
 //! them as they are.
 
+pub mod containers;
 pub mod pods;
 pub mod provider;
 pub mod requests;

@@ -8,8 +8,11 @@
 //! A call may be *asked* to end through its [`Call`]; the provider then has a grace to finish well. A call whose future is
 //! dropped ends at once. Neither undoes what the backend was told already: see [`Effect`].
 
+pub mod containers;
+
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Weak;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -93,7 +96,7 @@ impl fmt::Debug for ResolvedContainer {
 /// What the pod's network is to be set up with, DNS policy worked out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Network {
-    /// The pod's host name.
+    /// The pod's host name, with its domain if `setHostnameAsFQDN` says so; empty: the backend's own (`hostNetwork`).
     pub hostname: String,
     /// Its own domain name, with subdomain; empty: none.
     pub domain: String,
@@ -105,6 +108,58 @@ pub struct Network {
     pub options: Vec<String>,
     /// hostAliases: an address and its names.
     pub hosts: Vec<(String, Vec<String>)>,
+}
+
+/// One file of a volume.
+#[derive(Clone, PartialEq, Eq)]
+pub struct File {
+    /// Relative to the mount, with `/` between its parts.
+    pub path: String,
+    /// Permission bits, such as 0o644.
+    pub mode: u32,
+    /// Owner where runAsUser asks for one; none: the backend's default.
+    pub uid: Option<u32>,
+    /// Group where fsGroup asks for one; none: the backend's default.
+    pub gid: Option<u32>,
+    /// The whole file.
+    pub content: Bytes,
+    /// It came from a Secret or is a token.
+    pub secret: bool,
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The content stays out: it may be secret, and long.
+        write!(f, "{} {:04o} {:?}:{:?} ({} bytes)", self.path, self.mode, self.uid, self.gid, self.content.len())
+    }
+}
+
+/// A volume, rendered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// Changes when any file does.
+    pub revision: String,
+    /// All files, in the order of their paths.
+    pub files: Vec<File>,
+    /// When the first token in it expires, unix time in milliseconds; none: nothing in it does.
+    pub expires_ms: Option<u64>,
+}
+
+/// What one registry takes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The registry's host, with port if it has one; `docker.io` for Docker Hub by all of its names.
+    pub server: String,
+    /// Empty: an identity token stands in `password`.
+    pub username: String,
+    /// Never in a log.
+    pub password: String,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} as {:?}", self.server, self.username)
+    }
 }
 
 /// A pod as it should be.
@@ -347,6 +402,8 @@ pub struct LogOptions {
     pub limit_bytes: Option<u64>,
     /// The attempt before the present one.
     pub previous: bool,
+    /// Exactly this attempt, counted from 0; `previous` then says nothing. Only the pod machine sets it.
+    pub attempt: Option<u32>,
     /// Go on until the container ends.
     pub follow: bool,
 }
@@ -450,6 +507,31 @@ pub struct Capabilities {
     pub stats: bool,
     /// It fills in values that need the pod's IP by itself.
     pub resolves_late: bool,
+    /// It brings files of running pods up to date.
+    pub volumes: bool,
+    /// It drives pods itself and is told what they should be: [`Provider::follow`].
+    pub follows: bool,
+}
+
+/// What a provider may ask of Kubernetes: about this node's pods, and no others, for which each answer is `NotFound`.
+#[async_trait]
+pub trait Cluster: Send + Sync + 'static {
+    /// The files of a volume, named as in `spec.volumes`. `FailedPrecondition`: an object that it needs is missing.
+    async fn volume(&self, id: &PodRef, volume: &str) -> Result<Files, Error>;
+
+    /// Credentials that fit the image, best first; empty: none are known.
+    async fn registry_credentials(&self, id: &PodRef, image: &str) -> Result<Vec<Credential>, Error>;
+
+    /// A container whose values need the pod's IPs, which are known now; the main one first.
+    async fn resolve_container(
+        &self,
+        id: &PodRef,
+        container: &str,
+        pod_ips: &[String],
+    ) -> Result<ResolvedContainer, Error>;
+
+    /// An event on the pod; `reason` as in [`Error`]. It is only tried.
+    fn event(&self, id: &PodRef, warning: bool, reason: &str, message: &str);
 }
 
 /// A backend that runs whole pods. Every method may take as long as its class of call allows (`defaults`); none may block a thread.
@@ -460,6 +542,15 @@ pub trait Provider: Send + Sync + 'static {
 
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
+
+    /// Whom it may ask about its pods, from before the first call about one. It must not keep the host's half alive.
+    fn serve(&self, cluster: Weak<dyn Cluster>);
+
+    /// Tells one with [`Capabilities::follows`] a pod as the API server has it: when it is first seen, and when its spec or its end
+    /// changes. `containers` are empty. Returns how the pod is, as far as that is known; none: there is nothing of it.
+    fn follow(&self, _pod: DesiredPod) -> Option<ObservedPod> {
+        None
+    }
 
     // The node.
 
@@ -494,6 +585,10 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Brings a running pod to a new revision, or says `Unimplemented`.
     async fn update_pod(&self, call: Call, pod: DesiredPod) -> Result<(), Error>;
+
+    /// Brings the pod's copy of a volume up to date with [`Cluster::volume`]. Idempotent. `pod`'s `containers` are empty.
+    /// `NotFound`: it does not have the pod; `Unimplemented`: the volume cannot change.
+    async fn update_volume(&self, call: Call, pod: DesiredPod, volume: &str) -> Result<(), Error>;
 
     /// Starts the removal. `pod` is none when the API server no longer has it, and its `containers` are empty: nothing is
     /// resolved for a pod that goes. `grace` is none for the pod's own.

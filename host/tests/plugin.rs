@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use common::{create, pod};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+use vk_host::plugin::grants::{Grant, Grants, Named};
 use vk_host::plugin::{Config, Limits, LoadError, NodeInfo, Plugin};
 use vk_host::provider::{Call, Code, Deletion, Effect, LogOptions, Provider, Why};
 
@@ -51,11 +52,17 @@ impl Place {
     }
 
     async fn load(&self, config: &str) -> Result<Arc<Plugin>, LoadError> {
+        self.load_granted(config, &[]).await
+    }
+
+    /// With what `--grant` and `--endpoint` would grant.
+    async fn load_granted(&self, config: &str, granted: &[&str]) -> Result<Arc<Plugin>, LoadError> {
         let provider_config = self.directory.path().join("mock.toml");
         std::fs::write(&provider_config, config).unwrap();
         let config = Config {
             file: mock(),
             provider_config: Some(provider_config),
+            grants: grants(granted),
             state_dir: self.directory.path().join("state"),
             // One for all tests: the mock is compiled once.
             cache_dir: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled"),
@@ -69,6 +76,22 @@ impl Place {
         };
         Plugin::load(config).await.map(Arc::new)
     }
+}
+
+/// `ACCESS=TARGET` each, or an endpoint's `NAME=URL`.
+fn grants(texts: &[&str]) -> Grants {
+    let mut grants = Grants::default();
+    for text in texts {
+        match text.parse::<Grant>() {
+            Ok(grant) => grants.add(grant),
+            // `http=…` would be a good name of an endpoint too.
+            Err(_) => {
+                let Named { name, url } = text.parse().unwrap();
+                grants.endpoints.insert(name, url.into());
+            }
+        }
+    }
+    grants
 }
 
 async fn loaded() -> (Place, Arc<Plugin>) {
@@ -400,6 +423,77 @@ async fn every_mistake_of_the_configuration_is_told() {
     assert_eq!(mistakes.len(), 2, "{error}");
     let text = error.to_string();
     assert!(text.contains("many") && text.contains("memroy"), "{text}");
+}
+
+/// One of each access, and two that nobody has to grant: PATH is set, as cargo is found by it.
+const WANTS: &str = "wants = [\"http http://10.0.0.7:5000\", \"upgrade ws://10.0.0.7\", \"connect tcp://10.0.0.7:22\", \
+                     \"environment PATH\", \"file /etc/passwd\", \"endpoint engine\", \"http https://example.com:443\", \
+                     \"environment VK_IS_NOT_SET\"]\n";
+/// What is granted for [`WANTS`].
+const GRANTS: [&str; 6] = [
+    "http=http://10.0.0.7:5000",
+    "upgrade=http://10.0.0.7:80",
+    "connect=tcp://10.0.0.7:22",
+    "environment=PATH",
+    "file=/etc/passwd",
+    "engine=unix:///run/docker.sock",
+];
+
+/// Why a host with these grants does not load the mock with this configuration.
+async fn refusal(config: &str, granted: &[&str]) -> LoadError {
+    Place::new(limits()).load_granted(config, granted).await.err().expect("refused")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_is_refused_what_is_not_granted_and_each_is_named() {
+    let error = refusal(WANTS, &[]).await;
+    assert_eq!(error.reason(), "NotGranted");
+    let text = error.to_string();
+    for says in [
+        "--grant http=http://10.0.0.7:5000, or http = [\"http://10.0.0.7:5000\"] below [grants]",
+        "--grant upgrade=ws://10.0.0.7",
+        "--grant connect=tcp://10.0.0.7:22",
+        "--grant environment=PATH",
+        "--grant file=/etc/passwd",
+        "--endpoint engine=unix:///PATH",
+    ] {
+        assert_eq!(text.matches(says).count(), 1, "{says} in {text}");
+    }
+    assert_eq!(text.lines().count(), 1 + GRANTS.len(), "the others need no grant: {text}");
+    for left_out in GRANTS {
+        let granted: Vec<&str> = GRANTS.into_iter().filter(|grant| *grant != left_out).collect();
+        let text = refusal(WANTS, &granted).await.to_string();
+        assert_eq!(text.lines().count(), 2, "{left_out} alone is missing: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_is_granted_what_it_wants_serves() {
+    let place = Place::new(limits());
+    place.load_granted(WANTS, &GRANTS).await.unwrap().ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wants_follow_from_a_file_once_it_is_granted() {
+    let place = Place::new(limits());
+    let more = place.directory.path().join("more");
+    std::fs::write(&more, "http http://10.0.0.7:5000\nenvironment PATH\n").unwrap();
+    let (config, file) = (format!("wants-of-file = {more:?}\n"), format!("file={}", more.display()));
+    let missing = async |granted: &[&str]| match refusal(&config, granted).await {
+        LoadError::NotGranted(missing) => missing.into_iter().map(|missing| missing.want.access).collect::<Vec<_>>(),
+        error => panic!("{error}"),
+    };
+    assert_eq!(missing(&[]).await, ["file"], "what is in it is not known yet");
+    assert_eq!(missing(&[&file]).await, ["http", "environment"]);
+    place.load_granted(&config, &[&file, "http=http://10.0.0.7:5000", "environment=PATH"]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_want_that_no_host_could_grant_is_the_plugins_mistake() {
+    let error = refusal("wants = [\"teleport x\", \"http example.com\"]\n", &[]).await;
+    assert_eq!(error.reason(), "WantInvalid");
+    let text = error.to_string();
+    assert!(text.contains("teleport x") && text.contains("http example.com"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

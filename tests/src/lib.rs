@@ -6,6 +6,7 @@ pub mod bench;
 pub mod cluster;
 pub mod control_plane;
 pub mod demo;
+pub mod engine;
 pub mod entry;
 pub mod go;
 pub mod host;

@@ -21,11 +21,12 @@ use vk_tests::host::target;
 /// API server on a busy machine.
 const LAG: SignedDuration = SignedDuration::from_secs(5);
 
-/// A 403 to a node that is no mistake. The Node authorizer allows `get` of the ConfigMaps and Secrets that the node's pods name,
-/// and learns of pods by a watch of its own: the node, which has the pod by another watch, may be first. Then it asks again, and
-/// is not refused for long. (`patient` in `host/src/pods/resolve` is what asks.)
+/// A 403 to a node that is no mistake. The Node authorizer allows `get` of the ConfigMaps and Secrets that the node's pods name and
+/// tokens of their service accounts, and learns of pods by a watch of its own: the node, which has the pod by another watch, may
+/// be first. Then it asks again, and is not refused for long. (`patient` in `host/src/pods/resolve` is what asks.)
 fn is_lag(refused: &AuditEvent, events: &[AuditEvent]) -> bool {
-    let is_of_pods = refused.verb == "get" && ["configmaps", "secrets"].contains(&refused.resource.as_str());
+    let asked = (refused.verb.as_str(), refused.resource.as_str(), refused.subresource.as_str());
+    let is_of_pods = matches!(asked, ("get", "configmaps" | "secrets", "") | ("create", "serviceaccounts", "token"));
     let is_binding = |event: &&AuditEvent| {
         event.verb == "create"
             && event.resource == "pods"
@@ -108,6 +109,8 @@ fn a_read_that_is_refused_just_after_a_binding_and_then_allowed_is_lag() {
     for first in [&made, &bound] {
         assert_eq!(counted(&[first.clone(), refused.clone(), allowed.clone()]), (1, 0));
     }
+    let token = |at, code| AuditEvent { subresource: "token".into(), ..event(at, "create", "serviceaccounts", code) };
+    assert_eq!(counted(&[made.clone(), token(10, 403), token(30, 201)]), (1, 0));
     let absent = AuditEvent { code: 404, ..allowed.clone() };
     assert_eq!(counted(&[made.clone(), refused.clone(), absent]), (1, 0), "it was not refused");
     // Each of these takes away what makes it one.

@@ -46,6 +46,7 @@ struct Variable {
 
 const NO_TRACES: &str = "no traces are exported; lines of the log carry pod, uid and call, see --log-format json";
 const LOG: &str = "there is one log, on stderr; --log-level and --log-format say what it holds";
+const NOT_GRANTED: &str = "a provider sees a variable only where it asks for it and --grant environment=NAME names it";
 
 const FLAGS: &[Flag] = &[
     Flag {
@@ -180,7 +181,7 @@ const VARIABLES: &[Variable] = &[
             "LOG_ANALYTICS_KEY",
         ],
         fate: Fate::NoEffect,
-        why: "a provider sees no environment; what it is to know is in the file of --provider-config",
+        why: NOT_GRANTED,
     },
 ];
 
@@ -198,9 +199,9 @@ struct Told {
 }
 
 impl Legacy {
-    /// Writes one line for each row of the table of which something was given.
-    pub(super) fn warn(&self) {
-        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    /// Writes one line for each row of the table of which something was given. What is granted to the provider is its own affair.
+    pub(super) fn warn(&self, granted: impl Fn(&str) -> bool) {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty()) && !granted(name);
         for Told { names, why } in self.without_effect.iter().chain(&variables(set)) {
             tracing::warn!("{names} has no effect: {why}");
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::grants::GrantFlags;
 use super::{default_state_dir, node_name};
 use crate::defaults::cli as defaults;
 use crate::plugin::{control, inspect};
@@ -20,6 +21,9 @@ pub enum PluginCommand {
         /// The configuration that it is asked with; what it wants may follow from it [default: none]
         #[arg(long, value_name = "FILE")]
         provider_config: Option<PathBuf>,
+        /// What it would be granted
+        #[command(flatten)]
+        grants: GrantFlags,
         /// How it is told
         #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
         output: Output,
@@ -52,9 +56,10 @@ impl PluginCommand {
     /// Does it. An error where a host would not load the plugin, or did not.
     pub(super) fn run(self, out: &mut impl Write) -> anyhow::Result<()> {
         match self {
-            Self::Inspect { file, provider_config, output } => {
+            Self::Inspect { file, provider_config, grants, output } => {
+                let grants = grants.into_grants()?;
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                let inspection = runtime.block_on(inspect::inspect(&file, provider_config))?;
+                let inspection = runtime.block_on(inspect::inspect(&file, provider_config, grants))?;
                 match output {
                     Output::Text => write!(out, "{inspection}")?,
                     Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&inspection)?)?,

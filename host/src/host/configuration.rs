@@ -2,7 +2,7 @@
 //! those of the flags. Files are told by path, never by what they hold.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use super::{Config, TaintConfig};
 use crate::defaults::node::{LEASE_DURATION, LEASE_RENEWAL, STATUS_REPORT};
 use crate::kubelet::serving::Serving;
 use crate::node::taint::Taint;
+use crate::plugin::grants::{Endpoint, Grants};
 use crate::provider::Identity;
 
 /// What the flags leave to be found out.
@@ -63,6 +64,9 @@ pub(super) fn show(config: &Config, found: &Found<'_>) -> Value {
             "provider": null,
             "plugin": path(&config.plugin),
             "provider-config": config.provider_config,
+            "grants": grants(&config.grants),
+            "endpoints": endpoints(&config.grants),
+            "tls": {"certificate-authorities": paths(&config.grants.certificate_authorities)},
             "kubeconfig": config.kubeconfig,
             "namespace": config.namespace,
             "cluster-id": found.cluster_id,
@@ -77,6 +81,41 @@ pub(super) fn show(config: &Config, found: &Found<'_>) -> Value {
             "lease-renewal": duration(LEASE_RENEWAL),
         },
     })
+}
+
+/// As the file of `--config` has them, flags included. Of variables and files there are the names.
+fn grants(grants: &Grants) -> Value {
+    let Grants { http, upgrade, connect, environment, files, addresses, endpoints: _, certificate_authorities: _ } =
+        grants;
+    let [http, upgrade, connect] = [http, upgrade, connect].map(|patterns| texts(patterns));
+    json!({
+        "http": http,
+        "upgrade": upgrade,
+        "connect": connect,
+        "environment": environment,
+        "file": paths(files),
+        "addresses": texts(addresses),
+    })
+}
+
+fn endpoints(grants: &Grants) -> Value {
+    let show = |Endpoint { url, certificate_authority, client_certificate, client_key }: &Endpoint| {
+        json!({
+            "url": url.to_string(),
+            "certificate-authority": certificate_authority.as_deref().map(path),
+            "client-certificate": client_certificate.as_deref().map(path),
+            "client-key": client_key.as_deref().map(path),
+        })
+    };
+    grants.endpoints.iter().map(|(name, endpoint)| (name.clone(), show(endpoint))).collect()
+}
+
+fn paths(paths: &[PathBuf]) -> Vec<String> {
+    paths.iter().map(|file| path(file)).collect()
+}
+
+fn texts(items: &[impl ToString]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
 }
 
 fn taints(config: &TaintConfig, provider: &str) -> Vec<Value> {
@@ -96,5 +135,29 @@ fn duration(duration: Duration) -> String {
     match duration.subsec_millis() {
         0 => format!("{}s", duration.as_secs()),
         _ => format!("{}ms", duration.as_millis()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::grants::{Grant, Named};
+
+    #[test]
+    fn grants_are_shown_as_they_are_written() {
+        let mut granted = Grants::default();
+        for text in ["http=http://10.0.0.7", "environment=ACI_*", "file=/etc/x", "addresses=10.0.0.0/8"] {
+            granted.add(text.parse::<Grant>().unwrap());
+        }
+        let Named { name, url } = "engine=https://engine.corp.example:2376".parse().unwrap();
+        let engine = Endpoint { client_key: Some("/etc/vk/key.pem".into()), ..url.into() };
+        granted.endpoints.insert(name, engine);
+        let shown = grants(&granted);
+        assert_eq!(shown["http"], json!(["http://10.0.0.7:80"]));
+        assert_eq!(shown["environment"], json!(["ACI_*"]));
+        assert_eq!((&shown["file"], &shown["addresses"]), (&json!(["/etc/x"]), &json!(["10.0.0.0/8"])));
+        let engine = &endpoints(&granted)["engine"];
+        assert_eq!(engine["url"], "https://engine.corp.example:2376");
+        assert_eq!((&engine["client-key"], &engine["client-certificate"]), (&json!("/etc/vk/key.pem"), &Value::Null));
     }
 }

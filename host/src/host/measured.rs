@@ -37,6 +37,13 @@ pub(super) fn register(
         let counts = [("replaced", replaced), ("refused", refused), ("rolled_back", rolled_back), ("failing", failing)];
         counts.into_iter().map(|(outcome, count)| (outcome.to_string(), float(count))).collect()
     });
+    let reaching = plugin.clone();
+    registrar.counters(
+        "vk_plugin_egress",
+        "Requests and connections of the plugin, by what came of them; an answer whose body was cut counts for both",
+        "outcome",
+        move || reaching.egress().into_iter().map(|(outcome, count)| (outcome.to_string(), float(count))).collect(),
+    );
     let plugin = plugin.clone();
     registrar.counters(
         "vk_plugin_calls_cut",

@@ -1,6 +1,6 @@
 //! Calls of the provider, counted at the seam: [`Counted`] is a provider that asks another one and keeps count.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::Registrar;
 use crate::provider::{
-    Address, Amount, Batch, Call, Capabilities, Code, Condition, Deletion, DesiredPod, Error, Identity, LogOptions,
-    LogSink, NodeDetails, ObservedPod, PodRef, Provider, Usage,
+    Address, Amount, Batch, Call, Capabilities, Cluster, Code, Condition, Deletion, DesiredPod, Error, Identity,
+    LogOptions, LogSink, NodeDetails, ObservedPod, PodRef, Provider, Usage,
 };
 
 /// Upper ends in seconds: from a call that the mock answers to the deadline of create-pod and beyond. Sessions and long polls
@@ -26,6 +26,11 @@ type Label = (&'static str, &'static str);
 /// A provider whose calls are counted.
 pub struct Counted {
     inner: Arc<dyn Provider>,
+    counts: Arc<Counts>,
+}
+
+/// What is counted of calls.
+pub struct Counts {
     calls: Family<[Label; 2], Counter>,
     durations: Family<[Label; 1], Histogram>,
     in_flight: Family<[Label; 1], Gauge>,
@@ -33,7 +38,7 @@ pub struct Counted {
 
 /// One call that runs. Dropped before its end, it is counted as that.
 struct Running<'a> {
-    of: &'a Counted,
+    of: &'a Counts,
     method: &'static str,
     began: Instant,
     code: &'static str,
@@ -41,9 +46,19 @@ struct Running<'a> {
 
 impl Counted {
     /// Counts the calls of `inner`, which also wait for a place among those of their kind.
-    pub fn new(inner: Arc<dyn Provider>, registrar: &mut Registrar) -> Self {
+    pub fn new(inner: Arc<dyn Provider>, counts: Arc<Counts>) -> Self {
+        Self { inner, counts }
+    }
+
+    async fn count<T>(&self, method: &'static str, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.counts.count(method, call).await
+    }
+}
+
+impl Counts {
+    /// None yet, shown in the registry.
+    pub fn new(registrar: &mut Registrar) -> Self {
         let counted = Self {
-            inner,
             calls: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             in_flight: Family::default(),
@@ -66,7 +81,11 @@ impl Counted {
         counted
     }
 
-    async fn count<T>(&self, method: &'static str, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    pub(super) async fn count<T>(
+        &self,
+        method: &'static str,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         self.in_flight.get_or_create(&[("method", method)]).inc();
         let mut running = Running { of: self, method, began: Instant::now(), code: "Dropped" };
         let result = call.await;
@@ -116,6 +135,14 @@ impl Provider for Counted {
         self.inner.capabilities()
     }
 
+    fn serve(&self, cluster: Weak<dyn Cluster>) {
+        self.inner.serve(cluster);
+    }
+
+    fn follow(&self, pod: DesiredPod) -> Option<ObservedPod> {
+        self.inner.follow(pod)
+    }
+
     async fn node_details(&self) -> Result<NodeDetails, Error> {
         self.count("node_details", self.inner.node_details()).await
     }
@@ -154,6 +181,10 @@ impl Provider for Counted {
 
     async fn update_pod(&self, call: Call, pod: DesiredPod) -> Result<(), Error> {
         self.count("update_pod", self.inner.update_pod(call, pod)).await
+    }
+
+    async fn update_volume(&self, call: Call, pod: DesiredPod, volume: &str) -> Result<(), Error> {
+        self.count("update_volume", self.inner.update_volume(call, pod, volume)).await
     }
 
     async fn delete_pod(

@@ -31,22 +31,39 @@ pub(super) struct Admitted {
 pub(super) struct Exports {
     pub(super) plugin: exports::plugin::GuestIndices,
     pub(super) node: exports::node::GuestIndices,
-    pub(super) pods: exports::pods::GuestIndices,
+    pub(super) workloads: Workloads,
     pub(super) changes: Option<exports::changes::GuestIndices>,
     pub(super) container_logs: Option<exports::container_logs::GuestIndices>,
     pub(super) stats: Option<exports::stats::GuestIndices>,
+    pub(super) volumes: Option<exports::volumes::GuestIndices>,
+    pub(super) exec: Option<exports::exec::GuestIndices>,
     /// Those that this version of the host does not use.
     pub(super) unused: Vec<&'static str>,
     rest: Rest,
 }
 
+/// What a plugin's backend runs: one of the two, and never both.
+pub(super) enum Workloads {
+    /// Whole pods.
+    Pods(exports::pods::GuestIndices),
+    /// Single containers; the host runs the pod.
+    Containers(exports::containers::GuestIndices),
+}
+
+impl Workloads {
+    /// As the contract names it.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Pods(_) => "pods",
+            Self::Containers(_) => "containers",
+        }
+    }
+}
+
 /// Capabilities that are checked and not used yet.
 struct Rest {
-    containers: Option<exports::containers::GuestIndices>,
-    exec: Option<exports::exec::GuestIndices>,
     attach: Option<exports::attach::GuestIndices>,
     port_forward: Option<exports::port_forward::GuestIndices>,
-    volumes: Option<exports::volumes::GuestIndices>,
     resize: Option<exports::resize::GuestIndices>,
     ephemeral_containers: Option<exports::ephemeral_containers::GuestIndices>,
 }
@@ -92,19 +109,17 @@ fn find(engine: &Engine, pre: &InstancePre<State>) -> Result<Exports, LoadError>
     if let Some(missing) = ["plugin", "node"].into_iter().find(|name| !exported.has(name)) {
         return Err(LoadError::MissingExport(missing));
     }
-    if !exported.has("pods") {
-        return Err(if exported.has("containers") {
-            LoadError::ShapeNotServed
-        } else {
-            LoadError::MissingExport("pods")
-        });
-    }
+    let workloads = match (exported.has("pods"), exported.has("containers")) {
+        (true, true) => return Err(LoadError::TwoShapes),
+        (false, false) => return Err(LoadError::NoShape),
+        (true, false) => Workloads::Pods(exports::pods::GuestIndices::new(pre).map_err(mismatch("pods"))?),
+        (false, true) => {
+            Workloads::Containers(exports::containers::GuestIndices::new(pre).map_err(mismatch("containers"))?)
+        }
+    };
     let rest = Rest {
-        containers: exported.find("containers", || exports::containers::GuestIndices::new(pre))?,
-        exec: exported.find("exec", || exports::exec::GuestIndices::new(pre))?,
         attach: exported.find("attach", || exports::attach::GuestIndices::new(pre))?,
         port_forward: exported.find("port-forward", || exports::port_forward::GuestIndices::new(pre))?,
-        volumes: exported.find("volumes", || exports::volumes::GuestIndices::new(pre))?,
         resize: exported.find("resize", || exports::resize::GuestIndices::new(pre))?,
         ephemeral_containers: exported
             .find("ephemeral-containers", || exports::ephemeral_containers::GuestIndices::new(pre))?,
@@ -112,10 +127,12 @@ fn find(engine: &Engine, pre: &InstancePre<State>) -> Result<Exports, LoadError>
     Ok(Exports {
         plugin: exports::plugin::GuestIndices::new(pre).map_err(mismatch("plugin"))?,
         node: exports::node::GuestIndices::new(pre).map_err(mismatch("node"))?,
-        pods: exports::pods::GuestIndices::new(pre).map_err(mismatch("pods"))?,
+        workloads,
         changes: exported.find("changes", || exports::changes::GuestIndices::new(pre))?,
         container_logs: exported.find("container-logs", || exports::container_logs::GuestIndices::new(pre))?,
         stats: exported.find("stats", || exports::stats::GuestIndices::new(pre))?,
+        volumes: exported.find("volumes", || exports::volumes::GuestIndices::new(pre))?,
+        exec: exported.find("exec", || exports::exec::GuestIndices::new(pre))?,
         unused: rest.names(),
         rest,
     })
@@ -161,11 +178,8 @@ impl Exported {
 impl Rest {
     fn names(&self) -> Vec<&'static str> {
         let names = [
-            ("containers", self.containers.is_some()),
-            ("exec", self.exec.is_some()),
             ("attach", self.attach.is_some()),
             ("port-forward", self.port_forward.is_some()),
-            ("volumes", self.volumes.is_some()),
             ("resize", self.resize.is_some()),
             ("ephemeral-containers", self.ephemeral_containers.is_some()),
         ];
@@ -191,15 +205,19 @@ pub(super) fn probe(
     load! {
         "plugin": Some(&exports.plugin),
         "node": Some(&exports.node),
-        "pods": Some(&exports.pods),
+    }
+    match &exports.workloads {
+        Workloads::Pods(pods) => load! { "pods": Some(pods) },
+        Workloads::Containers(containers) => load! { "containers": Some(containers) },
+    }
+    load! {
         "changes": exports.changes.as_ref(),
         "container-logs": exports.container_logs.as_ref(),
         "stats": exports.stats.as_ref(),
-        "containers": exports.rest.containers.as_ref(),
-        "exec": exports.rest.exec.as_ref(),
+        "volumes": exports.volumes.as_ref(),
+        "exec": exports.exec.as_ref(),
         "attach": exports.rest.attach.as_ref(),
         "port-forward": exports.rest.port_forward.as_ref(),
-        "volumes": exports.rest.volumes.as_ref(),
         "resize": exports.rest.resize.as_ref(),
         "ephemeral-containers": exports.rest.ephemeral_containers.as_ref(),
     }

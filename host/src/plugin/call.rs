@@ -23,6 +23,7 @@ use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 
 use super::Limits;
 use super::cut::Cut;
+use super::egress::{Patience, Rights};
 use super::output::Output;
 use super::services::Services;
 use super::state::{Cpu, Exceeded, Meter, State};
@@ -33,11 +34,23 @@ use crate::provider::{Call, Canceller, Code, Error, LogSink, PodRef, Why};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
     Create,
+    Pull,
     Delete,
     Poll,
     Node,
     Session,
     Changes,
+}
+
+impl Class {
+    /// How long what it asks of the network may take.
+    fn patience(self) -> Patience {
+        match self {
+            Self::Create | Self::Delete | Self::Poll | Self::Node => Patience::Short,
+            Self::Changes | Self::Pull => Patience::Streaming,
+            Self::Session => Patience::Session,
+        }
+    }
 }
 
 /// What is to be called, and within which bounds.
@@ -85,6 +98,7 @@ pub(super) struct Runner {
 #[derive(Debug, Default)]
 pub(super) struct ByClass<T> {
     create: T,
+    pull: T,
     delete: T,
     poll: T,
     node: T,
@@ -96,6 +110,7 @@ impl<T> ByClass<T> {
     pub(super) fn of(&self, class: Class) -> &T {
         match class {
             Class::Create => &self.create,
+            Class::Pull => &self.pull,
             Class::Delete => &self.delete,
             Class::Poll => &self.poll,
             Class::Node => &self.node,
@@ -104,9 +119,9 @@ impl<T> ByClass<T> {
         }
     }
 
-    pub(super) fn all(&self) -> [&T; 6] {
-        let Self { create, delete, poll, node, session, changes } = self;
-        [create, delete, poll, node, session, changes]
+    pub(super) fn all(&self) -> [&T; 7] {
+        let Self { create, pull, delete, poll, node, session, changes } = self;
+        [create, pull, delete, poll, node, session, changes]
     }
 }
 
@@ -136,6 +151,7 @@ impl Runner {
     pub(super) fn new(engine: Engine, services: Arc<Services>, limits: Limits) -> Self {
         let permits = ByClass {
             create: Semaphore::new(limits.create_permits),
+            pull: Semaphore::new(limits.pull_permits),
             delete: Semaphore::new(limits.delete_permits),
             poll: Semaphore::new(limits.poll_permits),
             node: Semaphore::new(limits.node_permits),
@@ -184,13 +200,15 @@ impl Runner {
         if last { Call::uncancelled() } else { self.shutdown.1.clone() }
     }
 
-    /// Runs `guest` on a fresh instance, which may do with the plugin's store what `store` says. It gets the instance's store and returns what the guest answered; an error of its
-    /// own is one of wasmtime, not the guest's answer.
+    /// Runs `guest` on a fresh instance, which may do with the plugin's store what `store` says, and with the world outside what
+    /// `rights` say. It gets the instance's store and returns what the guest answered; an error of its own is one of wasmtime, not
+    /// the guest's answer.
     pub(super) async fn run<R, F>(
         &self,
         pre: &InstancePre<State>,
         generation: u64,
         store: StoreAccess,
+        rights: Rights,
         request: Request,
         guest: F,
     ) -> Ended<R>
@@ -200,7 +218,7 @@ impl Runner {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let about = request.pod.as_ref().map_or_else(Span::none, PodRef::span);
         let span = about.in_scope(|| error_span!("call", generation, call = number, operation = request.operation));
-        self.run_within(pre, store, request, guest).instrument(span).await
+        self.run_within(pre, store, rights, request, guest).instrument(span).await
     }
 
     /// The same within the call's span, which gives its lines of the log the call's number and pod.
@@ -208,13 +226,14 @@ impl Runner {
         &self,
         pre: &InstancePre<State>,
         store: StoreAccess,
+        rights: Rights,
         request: Request,
         guest: F,
     ) -> Ended<R>
     where
         F: AsyncFnOnce(&mut Store<State>, &Instance) -> wasmtime::Result<R>,
     {
-        let Request { operation, class: _, deadline, cpu, mutates, pod: _, call, replaced, reader, last } = request;
+        let Request { operation, class, deadline, cpu, mutates, pod: _, call, replaced, reader, last } = request;
         let deadline = deadline.map(|limit| Instant::now() + limit);
         let mut wish = Wish { caller: call, host: self.host(last), replaced, deadline, reader };
         let _running = Running::new(&self.running);
@@ -222,7 +241,8 @@ impl Runner {
         // Also when the caller drops this future: what a hanging guest said last tells why it hung.
         let words = output.until_the_end();
         let (canceller, inner) = Call::new();
-        let state = State::new(Arc::clone(&self.services), store, inner, wish.deadline, &output);
+        let (services, patience) = (Arc::clone(&self.services), class.patience());
+        let state = State::new(services, store, rights, inner, patience, wish.deadline, &output);
         let meter = Arc::new(Meter::default());
         let mut instances = state.into_store(&self.engine, Arc::clone(&meter), cpu);
         let entered = AtomicBool::new(false);
@@ -286,6 +306,7 @@ impl Runner {
         self.begin_shutdown();
         let Limits {
             create_permits,
+            pull_permits,
             delete_permits,
             poll_permits,
             node_permits,
@@ -296,6 +317,7 @@ impl Runner {
         } = self.limits;
         let all = [
             (&self.permits.create, create_permits),
+            (&self.permits.pull, pull_permits),
             (&self.permits.delete, delete_permits),
             (&self.permits.poll, poll_permits),
             (&self.permits.node, node_permits),

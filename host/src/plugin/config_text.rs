@@ -1,6 +1,5 @@
 //! The text of `--provider-config`, as it is now: the file may be a ConfigMap's or Secret's and change at any time.
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,6 +7,7 @@ use arc_swap::ArcSwapOption;
 use jiff::{SignedDuration, Timestamp};
 
 use super::stamp::Stamp;
+use super::whole_file;
 
 /// A file that is older than this when it is read is told from its next state by its stamp.
 const SETTLED: SignedDuration = SignedDuration::from_secs(1);
@@ -48,13 +48,7 @@ impl ConfigText {
 
 /// The stamp is the opened file's, taken before reading: a change while reading makes the next look read again.
 fn read(file: &std::path::Path, limit: u64) -> std::io::Result<(Stamp, String)> {
-    let mut opened = std::fs::File::open(file)?;
-    let stamp = Stamp::of(&opened.metadata()?);
-    let mut text = Vec::new();
-    opened.by_ref().take(limit.saturating_add(1)).read_to_end(&mut text)?;
-    if text.len() as u64 > limit {
-        return Err(std::io::Error::other(format!("it has more than {limit} bytes")));
-    }
-    let text = String::from_utf8(text).map_err(|error| std::io::Error::other(format!("it is not UTF-8: {error}")))?;
-    Ok((stamp, text))
+    let (metadata, bytes) = whole_file::read(file, limit)?;
+    let text = String::from_utf8(bytes).map_err(|error| std::io::Error::other(format!("it is not UTF-8: {error}")))?;
+    Ok((Stamp::of(&metadata), text))
 }

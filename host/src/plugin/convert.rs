@@ -1,5 +1,7 @@
 //! Between the contract's types and the host's own. Nowhere else.
 
+pub(super) mod containers;
+
 use std::time::Duration;
 
 use super::NodeInfo;
@@ -8,8 +10,9 @@ use super::bindings::virtual_kubelet::provider as wit;
 use super::bindings::virtual_kubelet::provider::types;
 use super::store;
 use crate::provider::{
-    Address, Amount, Batch, Code, Condition, Deletion, DesiredPod, Effect, EnvVar, Error, Identity, LogEntry,
-    LogOptions, Network, NodeDetails, ObservedPod, PodRef, ResolvedContainer, Scope, Source, Truth, Usage, Why,
+    Address, Amount, Batch, Code, Condition, Credential, Deletion, DesiredPod, Effect, EnvVar, Error, File, Files,
+    Identity, LogEntry, LogOptions, Network, NodeDetails, ObservedPod, PodRef, ResolvedContainer, Scope, Source, Truth,
+    Usage, Why,
 };
 
 /// Longest reason: that of a Kubernetes Event.
@@ -159,6 +162,65 @@ impl From<types::Error> for Error {
     }
 }
 
+impl From<Code> for types::Code {
+    fn from(code: Code) -> Self {
+        match code {
+            Code::Cancelled => Self::Cancelled,
+            Code::Unknown => Self::Unknown,
+            Code::InvalidArgument => Self::InvalidArgument,
+            Code::DeadlineExceeded => Self::DeadlineExceeded,
+            Code::NotFound => Self::NotFound,
+            Code::AlreadyExists => Self::AlreadyExists,
+            Code::PermissionDenied => Self::PermissionDenied,
+            Code::ResourceExhausted => Self::ResourceExhausted,
+            Code::FailedPrecondition => Self::FailedPrecondition,
+            Code::Aborted => Self::Aborted,
+            Code::OutOfRange => Self::OutOfRange,
+            Code::Unimplemented => Self::Unimplemented,
+            Code::Internal => Self::Internal,
+            Code::Unavailable => Self::Unavailable,
+            Code::DataLoss => Self::DataLoss,
+            Code::Unauthenticated => Self::Unauthenticated,
+        }
+    }
+}
+
+impl From<Error> for types::Error {
+    fn from(Error { code, reason, message, field, retry_after, effect }: Error) -> Self {
+        Self {
+            code: code.into(),
+            reason: reason.into_owned(),
+            message,
+            field,
+            retry_after_ms: retry_after.map(millis),
+            effect: match effect {
+                Effect::None => types::Effect::None,
+                Effect::Unknown => types::Effect::Unknown,
+            },
+        }
+    }
+}
+
+// What it may ask of the cluster.
+
+impl From<File> for wit::cluster::File {
+    fn from(File { path, mode, uid, gid, content, secret }: File) -> Self {
+        Self { path, mode, uid, gid, content: content.into(), secret }
+    }
+}
+
+impl From<Files> for wit::cluster::Files {
+    fn from(Files { revision, files, expires_ms }: Files) -> Self {
+        Self { revision, files: all(files), expires_ms }
+    }
+}
+
+impl From<Credential> for wit::cluster::Credential {
+    fn from(Credential { server, username, password }: Credential) -> Self {
+        Self { server, username, password }
+    }
+}
+
 // The plugin and its node.
 
 impl From<&plugin::Identity> for Identity {
@@ -235,8 +297,8 @@ impl From<wit::log_sink::Entry> for LogEntry {
 }
 
 impl From<LogOptions> for container_logs::Options {
-    fn from(LogOptions { tail, since_ns, limit_bytes, previous, follow }: LogOptions) -> Self {
-        Self { tail, since_ns, limit_bytes, previous, attempt: None, follow }
+    fn from(LogOptions { tail, since_ns, limit_bytes, previous, attempt, follow }: LogOptions) -> Self {
+        Self { tail, since_ns, limit_bytes, previous, attempt, follow }
     }
 }
 

@@ -6,7 +6,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::state::State;
-use super::{Limits, imports};
+use super::{Limits, egress, imports};
 
 /// Instances beyond the permits: probes, `describe` and `configure` of a plugin that is being loaded.
 const SPARE: u32 = 16;
@@ -79,6 +79,7 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    egress::add_to_linker(&mut linker)?;
     imports::add_to_linker(&mut linker)?;
     Ok(linker)
 }

@@ -1,10 +1,14 @@
 //! Why a plugin was not loaded: what is wrong, and how to mend it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
+use super::grants::{Mistaken, Weighed};
 use super::store::{Failure, OpenError};
 use crate::provider::Error;
+
+/// Of a plugin's words about one want, in characters: lists of them end in events and terminals.
+const WORDS: usize = 256;
 
 /// A permission that a plugin asked for and was not given.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -15,6 +19,15 @@ pub struct Want {
     pub target: String,
     /// The plugin's own words.
     pub why: String,
+}
+
+/// A want that nobody granted, and how an operator does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ungranted {
+    /// Which.
+    pub want: Want,
+    /// The flag, and the line of the file of `--config` that says the same.
+    pub remedy: String,
 }
 
 /// See the module. `Display` is one line, but for lists: there each has a line of its own.
@@ -69,11 +82,26 @@ pub enum LoadError {
     /// A required export is not there.
     #[error("the plugin exports no {0}, which every plugin has to: wit/{0}.wit says how")]
     MissingExport(&'static str),
-    /// A backend of single containers.
+    /// Neither of the two that a backend can be.
     #[error(
-        "the plugin exports `containers` and no `pods`: providers of single containers are not served by this version yet"
+        "the plugin exports neither `pods` nor `containers`: one of them it has to; wit/pods.wit and wit/containers.wit say which"
     )]
-    ShapeNotServed,
+    NoShape,
+    /// Both.
+    #[error(
+        "the plugin exports both `pods` and `containers`: it is one of the two, or the host would not know who runs the pod"
+    )]
+    TwoShapes,
+    /// Another shape than the one that serves the node.
+    #[error(
+        "the plugin exports `{found}`, but the build that serves this node exports `{running}` and keeps its pods that way: drain the node and start the host anew"
+    )]
+    OtherShape {
+        /// What the one that serves exports.
+        running: &'static str,
+        /// What the one in the file exports.
+        found: &'static str,
+    },
     /// The right name with the wrong functions or records.
     #[error("the plugin's {interface} is not that of the contract ({detail}): build it with the host's wit/")]
     Mismatch {
@@ -126,9 +154,23 @@ pub enum LoadError {
     /// The plugin does not like its configuration.
     #[error("the plugin refuses its configuration:{}", Lines(.0))]
     Mistakes(Vec<Error>),
+    /// The plugin wants what nobody could grant.
+    #[error("the plugin asks for what this host does not understand, which its author has to mend:{}", Lines(.0))]
+    Wants(Vec<Mistaken>),
+    /// The plugin does not make up its mind.
+    #[error(
+        "the plugin's configure asks for other variables or files in each of {0} rounds, which its author has to mend: what it wants must not change once it is granted"
+    )]
+    Unsettled(usize),
+    /// The plugin declares request rates that nobody can keep.
+    #[error("the plugin declares budgets that cannot be kept, which its author has to mend:{}", Lines(.0))]
+    Budgets(Vec<Error>),
     /// The plugin wants what it was not granted.
-    #[error("the plugin wants what this version cannot grant, as egress is not served by it yet:{}", Lines(.0))]
-    NotGranted(Vec<Want>),
+    #[error(
+        "the plugin wants what its operator has not granted; start the host with the flag, or with the line in the file of --config, for each:{}",
+        Lines(.0)
+    )]
+    NotGranted(Vec<Ungranted>),
     /// wasmtime itself.
     #[error("cannot start the WebAssembly engine: {0}")]
     Engine(String),
@@ -147,7 +189,9 @@ impl LoadError {
             Self::UnknownImports(_) => "UnknownImport",
             Self::Contract { .. } => "ContractVersion",
             Self::MissingExport(_) => "MissingExport",
-            Self::ShapeNotServed => "ShapeNotServed",
+            Self::NoShape => "MissingExport",
+            Self::TwoShapes => "TwoShapes",
+            Self::OtherShape { .. } => "ShapeChanged",
             Self::Mismatch { .. } => "ContractMismatch",
             Self::Name(_) => "PluginName",
             Self::OtherName { .. } => "PluginNameChanged",
@@ -155,15 +199,44 @@ impl LoadError {
             Self::Store { .. } => "StoreUnusable",
             Self::Call { .. } => "PluginFailed",
             Self::Mistakes(_) => "ConfigurationInvalid",
+            Self::Wants(_) => "WantInvalid",
+            Self::Unsettled(_) => "WantsUnsettled",
+            Self::Budgets(_) => "BudgetInvalid",
             Self::NotGranted(_) => "NotGranted",
             Self::Engine(_) => "EngineFailed",
         }
     }
 }
 
+impl Ungranted {
+    /// none: nothing is missing.
+    pub(super) fn of(weighed: &Weighed) -> Option<Self> {
+        weighed.remedy().map(|remedy| Self { want: weighed.want.clone(), remedy })
+    }
+}
+
+/// One line, whatever the plugin wrote.
 impl fmt::Display for Want {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} ({})", self.access, self.target, self.why)
+        let Self { access, target, why } = self;
+        let why = if why.trim().is_empty() { "it does not say why" } else { why };
+        write!(f, "{} {} ({})", Plain(access), Plain(target), Plain(why))
+    }
+}
+
+impl fmt::Display for Ungranted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.want, self.remedy)
+    }
+}
+
+/// A plugin's own words within a line.
+struct Plain<'a>(&'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |c: char| if c.is_control() { ' ' } else { c };
+        self.0.chars().take(WORDS).map(plain).try_for_each(|c| f.write_char(c))
     }
 }
 

@@ -12,6 +12,8 @@ use super::bindings::exports::virtual_kubelet::provider::plugin as wit;
 use super::build::Probe;
 use super::call::Runner;
 use super::config_text::ConfigText;
+use super::egress::{Rights, Surroundings};
+use super::grants::{Grants, Verdict, Weighed};
 use super::services::Services;
 use super::{Limits, LoadError, NodeInfo, Want, engine, load};
 
@@ -34,7 +36,7 @@ pub struct Inspection {
     /// What `describe` says; none: it did not come so far.
     pub identity: Option<Described>,
     /// What `configure` asks for; none: it did not come so far.
-    pub wants: Option<Vec<Want>>,
+    pub wants: Option<Vec<Asked>>,
     /// Why a host would not load it; none: it would.
     pub refusal: Option<Refusal>,
 }
@@ -53,6 +55,19 @@ pub struct Described {
     pub settle_ms: u64,
 }
 
+/// What a plugin asks for, and whether it would have it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asked {
+    /// What, and why.
+    #[serde(flatten)]
+    pub want: Want,
+    /// Who grants it.
+    pub granted: Verdict,
+    /// The flag to add, and the line of the file of `--config` that says the same; none: nothing is missing.
+    pub remedy: Option<String>,
+}
+
 /// Why a host would not load it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Refusal {
@@ -62,8 +77,9 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// Looks at a component, and lets it describe and configure itself on instances that reach nothing. An error: it is no component.
-pub async fn inspect(file: &Path, provider_config: Option<PathBuf>) -> Result<Inspection, LoadError> {
+/// Looks at a component, and lets it describe and configure itself on instances that reach nothing, with the variables and files that
+/// `grants` lets it have. An error: it is no component.
+pub async fn inspect(file: &Path, provider_config: Option<PathBuf>, grants: Grants) -> Result<Inspection, LoadError> {
     let limits = Limits::default();
     let failed = |e: wasmtime::Error| LoadError::Engine(load::one_line(&e));
     let engine = engine::build(&limits).map_err(failed)?;
@@ -84,7 +100,8 @@ pub async fn inspect(file: &Path, provider_config: Option<PathBuf>) -> Result<In
     };
     let config = ConfigText::new(provider_config, limits.config_file);
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
-    let services = Arc::new(Services::new(&name, NodeInfo::default(), config, limits));
+    let services = Services::new(&name, NodeInfo::default(), config, limits);
+    let services = Arc::new(services.with_grants(grants, Surroundings::of_process()));
     let runner = Runner::new(engine, services, limits);
     if let Err(error) = inspection.ask(&runner, &component).await {
         inspection.refusal = Some(Refusal { reason: error.reason(), message: error.to_string() });
@@ -99,9 +116,9 @@ impl Inspection {
         let probe = Probe { runner, number: 0, admitted: &admitted };
         probe.load().await?;
         self.identity = Some(probe.describe().await?.into());
-        let settings = probe.configure().await?;
-        self.wants = Some(settings.wants.iter().cloned().map(Want::from).collect());
-        super::build::granted(settings).map(drop)
+        let configured = probe.configure().await?;
+        self.wants = Some(configured.weighed.iter().map(Asked::from).collect());
+        configured.rights(&Rights::none()).map(drop)
     }
 }
 
@@ -115,6 +132,25 @@ impl From<wit::Identity> for Described {
     fn from(identity: wit::Identity) -> Self {
         let wit::Identity { name, version, state_version, settle_ms } = identity;
         Self { name, version, state_version, settle_ms }
+    }
+}
+
+impl From<&Weighed> for Asked {
+    fn from(weighed: &Weighed) -> Self {
+        Self { want: weighed.want.clone(), granted: weighed.verdict, remedy: weighed.remedy() }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { want, granted, remedy } = self;
+        let granted = match granted {
+            Verdict::ByItself => "granted by itself",
+            Verdict::ByOperator => "granted by the operator",
+            Verdict::NotSet => "needs no grant, as it is not set here",
+            Verdict::Missing => "needs ",
+        };
+        write!(f, "{want}: {granted}{}", remedy.as_deref().unwrap_or_default())
     }
 }
 

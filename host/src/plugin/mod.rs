@@ -3,7 +3,7 @@
 //! [`Plugin::load`] makes one of a [`Config`]; from then on it is a [`Provider`](crate::provider::Provider) like any other.
 //!
 //! ```text
-//! file ▶ load (read, compile, cache) ▶ admission (imports, exports) ▶ build (describe, store, configure) ▶ generation
+//! file ▶ load (read, compile, cache) ▶ admission (imports, exports) ▶ build (describe, store, configure, grants) ▶ generation
 //! Provider method ▶ call (permit, instance, bounds) ▶ guest ▶ imports (store, config, call, log-sink …), egress, output
 //! file changed, SIGHUP, `plugin reload` ▶ swap ▶ the next generation, or the old one and the reason
 //! ```
@@ -15,13 +15,15 @@ mod bindings;
 mod build;
 mod call;
 mod config_text;
+mod containers;
 pub mod control;
 mod convert;
 mod cut;
-mod egress;
+pub mod egress;
 mod engine;
 mod error;
 mod generation;
+pub mod grants;
 mod imports;
 pub mod inspect;
 mod load;
@@ -36,6 +38,7 @@ mod store_access;
 pub mod swap;
 #[cfg(test)]
 mod tests;
+mod whole_file;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,8 +50,10 @@ use wasmtime::component::Linker;
 
 use call::Runner;
 use config_text::ConfigText;
-pub use error::{LoadError, Want};
+use egress::{Rights, Surroundings};
+pub use error::{LoadError, Ungranted, Want};
 use generation::Generation;
+use grants::Grants;
 use services::Services;
 use state::State;
 
@@ -61,6 +66,8 @@ pub struct Config {
     pub file: PathBuf,
     /// Its configuration, read anew whenever it asks.
     pub provider_config: Option<PathBuf>,
+    /// What its operator lets it have beside what is harmless.
+    pub grants: Grants,
     /// Its store lives at `store/<identity.name>.redb` below.
     pub state_dir: PathBuf,
     /// Compiled components.
@@ -95,6 +102,8 @@ pub struct Limits {
     pub deadline: Duration,
     /// `create-pod`.
     pub create_deadline: Duration,
+    /// `pull-image`.
+    pub pull_deadline: Duration,
     /// Ping and what the node is.
     pub node_deadline: Duration,
     /// Of `next_changes`, beyond the time that it may wait.
@@ -117,8 +126,10 @@ pub struct Limits {
     pub guest_memory: usize,
     /// Strings and lists that one call of an import, or one answer, may hand to the host, in bytes.
     pub hostcall_fuel: usize,
-    /// `create-pod` and `update-pod` at once.
+    /// `create-pod` and `update-pod`, and what else makes something, at once.
     pub create_permits: usize,
+    /// `pull-image` at once.
+    pub pull_permits: usize,
     /// `delete-pod` at once.
     pub delete_permits: usize,
     /// Looks, lists and statistics at once.
@@ -133,10 +144,12 @@ pub struct Limits {
     pub pages: usize,
     /// A plugin file, in bytes.
     pub plugin_file: u64,
-    /// The text of the configuration, in bytes.
+    /// The text of the configuration, or a granted file, in bytes.
     pub config_file: u64,
     /// The store.
     pub store: store::Bounds,
+    /// What it asks of the network.
+    pub egress: egress::Limits,
 }
 
 impl Default for Limits {
@@ -144,6 +157,7 @@ impl Default for Limits {
         Self {
             deadline: defaults::DEADLINE,
             create_deadline: defaults::CREATE_DEADLINE,
+            pull_deadline: defaults::PULL_DEADLINE,
             node_deadline: defaults::NODE_DEADLINE,
             changes_slack: defaults::CHANGES_SLACK,
             load_deadline: defaults::LOAD_DEADLINE,
@@ -156,6 +170,7 @@ impl Default for Limits {
             guest_memory: defaults::GUEST_MEMORY,
             hostcall_fuel: defaults::HOSTCALL_FUEL,
             create_permits: defaults::CREATE_PERMITS,
+            pull_permits: defaults::PULL_PERMITS,
             delete_permits: defaults::DELETE_PERMITS,
             poll_permits: defaults::POLL_PERMITS,
             node_permits: defaults::NODE_PERMITS,
@@ -165,6 +180,7 @@ impl Default for Limits {
             plugin_file: defaults::PLUGIN_FILE,
             config_file: defaults::CONFIG_FILE,
             store: store::Bounds::default(),
+            egress: egress::Limits::default(),
         }
     }
 }
@@ -174,6 +190,7 @@ impl Limits {
     fn permits(&self) -> usize {
         [
             self.create_permits,
+            self.pull_permits,
             self.delete_permits,
             self.poll_permits,
             self.node_permits,
@@ -210,16 +227,22 @@ pub struct Plugin {
 impl Plugin {
     /// Reads, checks, compiles and configures the plugin, and opens its store.
     pub async fn load(config: Config) -> Result<Self, LoadError> {
-        let Config { file, provider_config, state_dir, cache_dir, node, limits } = config;
+        Self::load_within(config, Surroundings::of_process()).await
+    }
+
+    /// The same where names and proxies are others than this process'.
+    pub async fn load_within(config: Config, surroundings: Surroundings) -> Result<Self, LoadError> {
+        let Config { file, provider_config, grants, state_dir, cache_dir, node, limits } = config;
         let paths = Paths { file, cache_dir, store_dir: state_dir.join("store") };
         let config = ConfigText::new(provider_config, limits.config_file);
-        let services = Arc::new(Services::new(&paths.file_name(), node, config, limits));
+        let services = Services::new(&paths.file_name(), node, config, limits).with_grants(grants, surroundings);
+        let services = Arc::new(services);
         let failed = |e: wasmtime::Error| LoadError::Engine(load::one_line(&e));
         let engine = engine::build(&limits).map_err(failed)?;
         let linker = Arc::new(engine::linker(&engine).map_err(failed)?);
         let runner = Arc::new(Runner::new(engine, services, limits));
         let source = build::read(&runner, &paths).await?;
-        let build = build::prepare(&runner, &linker, &paths, source, 1).await?;
+        let build = build::prepare(&runner, &linker, &paths, source, 1, &Rights::none()).await?;
         Ok(Self {
             runner,
             linker,
@@ -229,6 +252,11 @@ impl Plugin {
             failing: Notify::new(),
             swaps: swap::Counters::default(),
         })
+    }
+
+    /// It runs single containers, so that the host runs the pods: `pods::machine`. True of all its builds.
+    pub fn has_containers(&self) -> bool {
+        matches!(self.current.load().exports.workloads, admission::Workloads::Containers(_))
     }
 
     /// How attempts to swap it ended so far.
@@ -244,6 +272,11 @@ impl Plugin {
     /// Calls so far that did not end by an answer of their own, by the reason of their error.
     pub fn cut_calls(&self) -> Vec<(std::borrow::Cow<'static, str>, u64)> {
         self.runner.cut.read()
+    }
+
+    /// What came of its requests to the network so far, by outcome.
+    pub fn egress(&self) -> Vec<(&'static str, u64)> {
+        self.runner.services.denied.read()
     }
 
     /// Asks the running calls to end, and refuses later ones but [`Provider::stop`](crate::provider::Provider::stop).

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,6 +11,8 @@ use tokio::time::Instant;
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
+use super::admission::Workloads;
+use super::bindings::exports::virtual_kubelet::provider::pods::GuestIndices;
 use super::bindings::virtual_kubelet::provider::types;
 use super::call::{Class, Request};
 use super::convert::{self, all};
@@ -18,8 +20,8 @@ use super::generation::Generation;
 use super::state::{Cpu, State};
 use super::{Limits, Plugin, logs};
 use crate::provider::{
-    Address, Amount, Batch, Call, Capabilities, Code, Condition, Deletion, DesiredPod, Error, Identity, LogOptions,
-    LogSink, NodeDetails, ObservedPod, PodRef, Provider, Usage,
+    Address, Amount, Batch, Call, Capabilities, Cluster, Code, Condition, Deletion, DesiredPod, Error, Identity,
+    LogOptions, LogSink, NodeDetails, ObservedPod, PodRef, Provider, Usage,
 };
 
 /// Longest cursor, in bytes: the host keeps it.
@@ -35,6 +37,15 @@ macro_rules! guest {
             $indices.load(&mut *store, instance)?.$function(store, $($argument),*).await
         }
     };
+}
+pub(super) use guest;
+
+/// The capability, which a plugin of the other shape does not have.
+fn pods(generation: &Generation) -> Result<&GuestIndices, Error> {
+    match &generation.exports.workloads {
+        Workloads::Pods(indices) => Ok(indices),
+        Workloads::Containers(_) => Err(missing("pods")),
+    }
 }
 
 /// A call that may begin: with its place, and the generation that it runs on. A swap that changes the state's shape waits until
@@ -90,8 +101,8 @@ impl Plugin {
             _ => Some(generation.overdue()),
         };
         let request = Request { replaced, ..request };
-        let store = generation.store.clone();
-        let result = self.runner.run(&generation.pre, generation.number, store, request, guest).await.result;
+        let (store, rights) = (generation.store.clone(), generation.rights.clone());
+        let result = self.runner.run(&generation.pre, generation.number, store, rights, request, guest).await.result;
         if generation.trial.note(class, result.as_ref().err()) {
             self.failing.notify_one();
         }
@@ -124,7 +135,7 @@ impl Plugin {
     }
 
     /// Gathers pages. The last page has no next; one that names a page that was there already would never end.
-    async fn pages<T, P, F>(&self, mut page: F) -> Result<Vec<T>, Error>
+    pub(super) async fn pages<T, P, F>(&self, mut page: F) -> Result<Vec<T>, Error>
     where
         F: FnMut(Option<String>) -> P,
         P: Future<Output = Result<(Vec<T>, Option<String>), Error>>,
@@ -163,7 +174,13 @@ impl Provider for Plugin {
             container_logs: generation.exports.container_logs.is_some(),
             stats: generation.exports.stats.is_some(),
             resolves_late: generation.resolves_late,
+            volumes: generation.exports.volumes.is_some(),
+            follows: false,
         }
+    }
+
+    fn serve(&self, cluster: Weak<dyn Cluster>) {
+        self.runner.services.serve(cluster);
     }
 
     async fn node_details(&self) -> Result<NodeDetails, Error> {
@@ -226,7 +243,8 @@ impl Provider for Plugin {
         };
         let pod = types::DesiredPod::from(pod);
         let g = &*self.enter(&request).await?;
-        let created = self.call(g, request, guest!(g.exports.pods, call_create_pod(&pod))).await?;
+        let indices = pods(g)?;
+        let created = self.call(g, request, guest!(indices, call_create_pod(&pod))).await?;
         g.trial.note_acknowledged();
         Ok(created.map(ObservedPod::from))
     }
@@ -235,7 +253,19 @@ impl Provider for Plugin {
         let request = Request { class: Class::Create, mutates: true, call, ..self.look("update-pod", Some(&pod.id)) };
         let pod = types::DesiredPod::from(pod);
         let g = &*self.enter(&request).await?;
-        self.call(g, request, guest!(g.exports.pods, call_update_pod(&pod))).await?;
+        let indices = pods(g)?;
+        self.call(g, request, guest!(indices, call_update_pod(&pod))).await?;
+        g.trial.note_acknowledged();
+        Ok(())
+    }
+
+    async fn update_volume(&self, call: Call, pod: DesiredPod, volume: &str) -> Result<(), Error> {
+        let look = self.look("update-volume", Some(&pod.id));
+        let request = Request { class: Class::Create, mutates: true, call, ..look };
+        let pod = types::DesiredPod::from(pod);
+        let g = &*self.enter(&request).await?;
+        let volumes = g.exports.volumes.as_ref().ok_or_else(|| missing("volumes"))?;
+        self.call(g, request, guest!(volumes, call_update_volume(&pod, volume))).await?;
         g.trial.note_acknowledged();
         Ok(())
     }
@@ -253,7 +283,8 @@ impl Provider for Plugin {
         // Rounded up: a grace of half a second is not a kill.
         let grace = grace.map(|grace| u32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(u32::MAX));
         let g = &*self.enter(&request).await?;
-        let deletion = self.call(g, request, guest!(g.exports.pods, call_delete_pod(&id, pod.as_ref(), grace))).await?;
+        let indices = pods(g)?;
+        let deletion = self.call(g, request, guest!(indices, call_delete_pod(&id, pod.as_ref(), grace))).await?;
         g.trial.note_acknowledged();
         Ok(Deletion::from(deletion))
     }
@@ -262,7 +293,8 @@ impl Provider for Plugin {
         let request = self.look("get-pod", Some(id));
         let id = types::PodRef::from(id.clone());
         let g = &*self.enter(&request).await?;
-        let pod = self.call(g, request, guest!(g.exports.pods, call_get_pod(&id))).await?;
+        let indices = pods(g)?;
+        let pod = self.call(g, request, guest!(indices, call_get_pod(&id))).await?;
         Ok(pod.map(ObservedPod::from))
     }
 
@@ -270,16 +302,17 @@ impl Provider for Plugin {
         let request = self.look("get-pod-status", Some(id));
         let id = types::PodRef::from(id.clone());
         let g = &*self.enter(&request).await?;
-        self.call(g, request, guest!(g.exports.pods, call_get_pod_status(&id))).await
+        let indices = pods(g)?;
+        self.call(g, request, guest!(indices, call_get_pod_status(&id))).await
     }
 
     async fn get_pods(&self) -> Result<Vec<ObservedPod>, Error> {
         // One generation for all pages: another one need not understand the place where a page ended.
         let g = &*self.enter(&self.look("get-pods", None)).await?;
+        let indices = pods(g)?;
         self.pages(async |after: Option<String>| {
-            let page = self
-                .call(g, self.look("get-pods", None), guest!(g.exports.pods, call_get_pods(after.as_deref())))
-                .await?;
+            let page =
+                self.call(g, self.look("get-pods", None), guest!(indices, call_get_pods(after.as_deref()))).await?;
             Ok(convert::pods_page(page))
         })
         .await

@@ -10,7 +10,7 @@ use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::egress::Egress;
+use super::egress::{Egress, Patience, Rights};
 use super::engine::TABLE_ELEMENTS;
 use super::output::Output;
 use super::services::Services;
@@ -85,12 +85,13 @@ pub(super) struct State {
     pub(super) table: ResourceTable,
     pub(super) services: Arc<Services>,
     pub(super) access: StoreAccess,
+    pub(super) rights: Rights,
     /// The request to end, as the guest sees it.
     pub(super) call: Call,
     pub(super) deadline: Option<Instant>,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    egress: Egress,
+    pub(super) egress: Egress,
     memory: Memory,
 }
 
@@ -98,12 +99,15 @@ impl State {
     pub(super) fn new(
         services: Arc<Services>,
         access: StoreAccess,
+        rights: Rights,
         call: Call,
+        patience: Patience,
         deadline: Option<Instant>,
         output: &Output,
     ) -> Self {
-        // WASI with nothing behind it: no directories, network, arguments or environment; stdin is at its end.
+        // WASI with nothing behind it but the variables that were granted: no directories, network or arguments; stdin is at its end.
         let wasi = WasiCtx::builder()
+            .envs(&rights.granted.environment)
             .stdout(output.stdout())
             .stderr(output.stderr())
             .allow_tcp(false)
@@ -113,10 +117,11 @@ impl State {
         table.set_max_capacity(HOST_OBJECTS);
         Self {
             table,
-            egress: Egress::new(Arc::clone(&services)),
+            egress: Egress::new(Arc::clone(&services), rights.clone(), patience, deadline),
             memory: Memory { used: 0, limit: services.limits.guest_memory },
             services,
             access,
+            rights,
             call,
             deadline,
             wasi,

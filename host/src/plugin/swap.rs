@@ -332,7 +332,12 @@ impl Swapper {
             return Ok(None);
         }
         self.refused = Some(source.digest.clone());
-        let build = build::prepare(runner, linker, paths, source, current.number.saturating_add(1)).await?;
+        let number = current.number.saturating_add(1);
+        let build = build::prepare(runner, linker, paths, source, number, &current.rights).await?;
+        let (running, found) = (current.exports.workloads.name(), build.exports.workloads.name());
+        if running != found {
+            return Err(LoadError::OtherShape { running, found });
+        }
         self.refused = None;
         Ok(Some(build))
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::grants::Grants;
 use super::{Config, Limits, LoadError, NodeInfo, Paths, Plugin, engine, load};
 
 struct Place {
@@ -22,6 +23,7 @@ fn place(bytes: &[u8]) -> Place {
     let config = Config {
         file,
         provider_config: None,
+        grants: Grants::default(),
         state_dir: directory.path().join("state"),
         cache_dir: directory.path().join("cache"),
         node: NodeInfo::default(),
@@ -90,18 +92,24 @@ async fn a_damaged_component_is_told() {
 
 #[tokio::test]
 async fn each_required_export_is_named() {
-    for (there, missing) in
-        [(&[][..], "no plugin,"), (&["plugin@0.1.0"], "no node,"), (&["plugin@0.1.0", "node@0.1.0"], "no pods,")]
-    {
+    for (there, missing) in [
+        (&[][..], "no plugin,"),
+        (&["plugin@0.1.0"], "no node,"),
+        (&["plugin@0.1.0", "node@0.1.0"], "neither `pods` nor `containers`"),
+    ] {
         let error = refused_text(&exporting(there)).await;
         assert!(error.to_string().contains(missing), "{error}");
     }
 }
 
 #[tokio::test]
-async fn a_provider_of_single_containers_is_not_served_yet() {
-    let error = refused_text(&exporting(&["plugin@0.1.0", "node@0.1.0", "containers@0.1.0"])).await;
-    assert_eq!(error.reason(), "ShapeNotServed");
+async fn a_plugin_runs_pods_or_containers_and_not_both() {
+    let both = ["plugin@0.1.0", "node@0.1.0", "containers@0.1.0", "pods@0.1.0"];
+    let error = refused_text(&exporting(&both)).await;
+    assert_eq!(error.reason(), "TwoShapes");
+    let error = refused_text(&exporting(&both[..3])).await;
+    let LoadError::Mismatch { interface, .. } = error else { panic!("its functions are looked for: {error}") };
+    assert_eq!(interface, "containers");
 }
 
 #[tokio::test]

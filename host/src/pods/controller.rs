@@ -112,6 +112,7 @@ impl Controller {
                 }
             }
         }
+        self.shared.refresh.stop();
         let drained = tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} }).await;
         if drained.is_err() {
             tracing::warn!(pods = self.tasks.len(), "calls of the provider were cut");
@@ -142,18 +143,30 @@ impl Controller {
                 return tracing::error!(pod = %received.id(), uid = received.uid(), %error, "not a core/v1 Pod");
             }
         };
+        let news = before.is_none_or(|before| {
+            let (before, now) = (&before.metadata, &pod.metadata);
+            before.generation != now.generation || before.deletion_timestamp != now.deletion_timestamp
+        });
         if let Some(namesake) = self.shared.index.put(pod.clone()) {
             // Its deletion was compressed away (R1).
             self.forget(namesake.uid());
         }
+        self.shared.refresh.see(&pod);
+        let provider = &self.shared.provider;
+        let follows = news && provider.capabilities().follows;
+        let followed = follows.then(|| provider.follow(self.shared.resolver.unresolved(&pod))).flatten();
         let uid = pod.uid().to_string();
         if let Some(handle) = self.handles.get_mut(&uid) {
             handle.object = Some(pod.clone());
             handle.inbox.send_modify(|inbox| inbox.object = Some(pod));
             return;
         }
-        let observed = self.unclaimed.remove(&uid);
+        let listed = self.unclaimed.remove(&uid);
+        let observed = followed.or(listed);
         let workload = first_sight(&pod, observed.as_ref(), self.remembered.contains_key(&uid));
+        if matches!(workload, Workload::Present { .. }) {
+            self.shared.refresh.adopt(&pod);
+        }
         self.start(pod.id(), Some(pod), workload, observed);
     }
 
@@ -194,6 +207,7 @@ impl Controller {
         if let Some(object) = &handle.object {
             self.shared.index.remove(object);
         }
+        self.shared.refresh.forget(uid);
         handle.inbox.send_modify(|inbox| inbox.forgotten = true);
     }
 

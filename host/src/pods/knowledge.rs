@@ -143,9 +143,10 @@ impl Knowledge {
         }
     }
 
-    /// Whether every container has ended, as far as the provider has said.
+    /// Whether every container has ended, as far as the provider has said. One that tells no phase has not said it yet.
     fn ended(&self) -> Option<bool> {
-        self.status.as_ref().map(|status| is_terminal(status.phase.as_deref()))
+        let phase = self.status.as_ref()?.phase.as_deref()?;
+        Some(is_terminal(Some(phase)))
     }
 
     /// How much is left of activeDeadlineSeconds, which count from the pod's start time; none: there is no deadline.
@@ -337,6 +338,7 @@ impl Knowledge {
         self.not_before = None;
         self.retry.reset();
         self.slow_retry.reset();
+        self.missing_retry.reset();
     }
 
     /// The backend says that nothing is left; believed once an unclear create can no longer take effect (R8, R9b). One removal

@@ -120,6 +120,8 @@ pub fn next(facts: &Facts<'_>) -> Step {
         (Wanted::Run, Gone) => Step::Fail,
         // The API says that it has ended, so what still runs must end too.
         (Wanted::Ended, Present { .. }) if facts.running => Step::Remove,
+        // Past its deadline, and kept for its logs.
+        (Wanted::Ended, Stopping) if facts.ended => Step::Idle,
         (Wanted::Ended, Stopping) => Step::AwaitEnd,
         (Wanted::Ended, Unclear { .. }) => Step::Look,
         (Wanted::Ended, _) => Step::Idle,

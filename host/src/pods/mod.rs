@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! API server ──watch──▶ controller ──mailbox──▶ task ──▶ Provider
-//!                          ▲                     │
-//! Provider ──changes───────┘     API server ◀────┴── status patch, delete
+//!                          ▲                     │          │ asks
+//! Provider ──changes───────┘     API server ◀────┴──        ▼
+//!                                 status patch, delete   cluster ─▶ resolve, refresh ─▶ Provider: volumes that changed
 //! ```
 
 mod api;
 mod backoff;
 mod changes;
+mod cluster;
 mod compact;
 mod controller;
 pub mod events;
@@ -16,15 +18,21 @@ pub mod index;
 mod journal;
 mod knowledge;
 pub mod lifecycle;
+pub mod machine;
 pub mod object;
+#[cfg(test)]
+mod played;
+mod refresh;
 mod reporter;
 pub mod resolve;
 pub mod revision;
+mod spam;
 pub mod status;
 mod task;
+mod used;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use kube::{Api, Client};
@@ -35,10 +43,12 @@ pub use backoff::Backoff;
 pub use journal::Error;
 
 use crate::provider::Provider;
+use cluster::Cluster;
 use controller::Controller;
 use events::Events;
 use index::Index;
 use journal::Journal;
+use refresh::Refresher;
 use resolve::Resolver;
 
 /// What the pods of a node need.
@@ -76,7 +86,8 @@ struct Shared {
     operating_system: String,
     provider: Arc<dyn Provider>,
     journal: Journal,
-    resolver: Resolver,
+    resolver: Arc<Resolver>,
+    refresh: Arc<Refresher>,
     writer: api::PodWriter,
     events: Events,
     node: Arc<ArcSwap<resolve::Node>>,
@@ -90,6 +101,8 @@ struct Shared {
 pub struct Pods {
     shared: Arc<Shared>,
     api: Api<object::Received>,
+    /// The provider has it without keeping it alive.
+    cluster: Arc<Cluster>,
 }
 
 impl Config {
@@ -114,7 +127,17 @@ impl Config {
             Some(namespace) => Api::namespaced(reads.clone(), namespace),
             None => Api::all(reads.clone()),
         };
-        let resolver = Resolver::start(reads, node.clone(), provider.clone());
+        let index: Arc<Index> = Arc::default();
+        let resolver = Arc::new(Resolver::start(reads, node.clone(), provider.clone()));
+        let refresh = Refresher::new(resolver.clone(), provider.clone(), events.clone(), index.clone());
+        let cluster = Arc::new(Cluster {
+            index: index.clone(),
+            resolver: resolver.clone(),
+            refresh: refresh.clone(),
+            events: events.clone(),
+        });
+        let asked: Weak<Cluster> = Arc::downgrade(&cluster);
+        provider.serve(asked);
         let shared = Shared {
             node_name,
             namespace,
@@ -122,15 +145,16 @@ impl Config {
             provider,
             journal,
             resolver,
+            refresh,
             writer: api::PodWriter::new(writes),
             events,
             node,
             reachable,
             node_changed,
-            index: Arc::default(),
+            index,
             shutdown,
         };
-        Ok(Pods { shared: Arc::new(shared), api })
+        Ok(Pods { shared: Arc::new(shared), api, cluster })
     }
 }
 
@@ -142,7 +166,8 @@ impl Pods {
 
     /// Runs the pods until shutdown; they stay in the provider then (R37).
     pub async fn run(self) {
-        Controller::new(self.shared).run(self.api).await;
+        let Self { shared, api, cluster: _asked } = self;
+        Controller::new(shared).run(api).await;
     }
 }
 

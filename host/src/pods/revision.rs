@@ -46,7 +46,7 @@ pub fn of_container(container: &Value) -> String {
 }
 
 /// Lower-case base32 fits a label's value: 2 + 52 characters of 63.
-fn label(digest: &[u8]) -> String {
+pub(super) fn label(digest: &[u8]) -> String {
     format!("1-{}", BASE32.encode(digest))
 }
 

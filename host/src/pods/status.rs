@@ -375,6 +375,16 @@ fn may_restart(pod: &PodObject, ended: &ContainerStatus) -> bool {
     let container = init.chain(&pod.spec.containers).find(|container| container.name == ended.name);
     let own = container.and_then(|container| container.restart_policy.as_deref());
     let exit_code = ended.state.as_ref().and_then(|s| s.terminated.as_ref()).map_or(0, |end| end.exit_code);
+    // Rules go before the policy beside which they stand (KEP-5307).
+    let rules = container.filter(|_| own.is_some()).and_then(|container| container.restart_policy_rules.as_ref());
+    let matches = rules.into_iter().flatten().filter(|rule| rule.action == "Restart").any(|rule| {
+        rule.exit_codes.as_ref().is_some_and(|codes| {
+            codes.values.iter().flatten().any(|code| *code == exit_code) == (codes.operator == "In")
+        })
+    });
+    if matches {
+        return true;
+    }
     match own.or(pod.spec.restart_policy.as_deref()).unwrap_or("Always") {
         "Always" => true,
         "OnFailure" => exit_code != 0,

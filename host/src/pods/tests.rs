@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::provider::{
-    Address, Amount, Batch, Call, Capabilities, Code, Condition, Deletion, DesiredPod, Error as Failure, Identity,
-    LogOptions, LogSink, NodeDetails, ObservedPod, PodRef, Usage,
+    self, Address, Amount, Batch, Call, Capabilities, Code, Condition, Deletion, DesiredPod, Error as Failure,
+    Identity, LogOptions, LogSink, NodeDetails, ObservedPod, PodRef, Usage,
 };
 
 /// A workload can be seen so long after its create.
@@ -84,6 +84,7 @@ impl Provider for Backend {
     fn capabilities(&self) -> Capabilities {
         Capabilities { changes: true, ..Capabilities::default() }
     }
+    fn serve(&self, _: Weak<dyn provider::Cluster>) {}
     async fn create_pod(&self, _: Call, pod: DesiredPod) -> Result<Option<ObservedPod>, Failure> {
         let stop = self.with(|workloads| {
             workloads.made += 1;
@@ -143,6 +144,9 @@ impl Provider for Backend {
         Ok(())
     }
     async fn update_pod(&self, _: Call, _: DesiredPod) -> Result<(), Failure> {
+        Err(unimplemented())
+    }
+    async fn update_volume(&self, _: Call, _: DesiredPod, _: &str) -> Result<(), Failure> {
         Err(unimplemented())
     }
     async fn next_changes(&self, _: Call, _: Option<String>, _: Duration) -> Result<Batch, Failure> {

@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vk_host::plugin::Limits;
 use vk_host::plugin::control::{self, Control};
+use vk_host::plugin::grants::{Grants, Verdict};
 use vk_host::plugin::inspect::inspect;
-use vk_host::plugin::swap::Outcome;
 use vk_host::provider::{Call, Code, LogOptions, Provider as _};
 
 use crate::common::{create, pod};
@@ -101,7 +101,7 @@ async fn an_operator_asks_through_the_socket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_tells_what_it_is() {
-    let inspection = inspect(&next(), None).await.unwrap();
+    let inspection = inspect(&next(), None, Grants::default()).await.unwrap();
     assert_eq!(inspection.contract.as_deref(), Some("virtual-kubelet:provider@0.1.0"));
     assert_eq!(inspection.identity.as_ref().unwrap().state_version, 2);
     assert!(inspection.exports.iter().any(|name| name == "virtual-kubelet:provider/container-logs@0.1.0"));
@@ -111,14 +111,24 @@ async fn a_file_tells_what_it_is() {
 
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("mock.toml");
-    std::fs::write(&config, "wants = \"https://example.com:443\"\n").unwrap();
-    let wanting = inspect(&next(), Some(config)).await.unwrap();
-    assert_eq!(wanting.wants.as_ref().unwrap()[0].target, "https://example.com:443");
+    std::fs::write(&config, "wants = [\"http http://10.0.0.7:5000\", \"http https://example.com:443\"]\n").unwrap();
+    let wanting = inspect(&next(), Some(config.clone()), Grants::default()).await.unwrap();
+    let wants = wanting.wants.as_ref().unwrap();
+    assert_eq!([wants[0].granted, wants[1].granted], [Verdict::Missing, Verdict::ByItself]);
     assert_eq!(wanting.refusal.as_ref().unwrap().reason, "NotGranted");
+    let text = wanting.to_string();
+    let line = |target: &str| text.lines().find(|line| line.contains(target)).unwrap_or_else(|| panic!("{text}"));
+    assert!(line("http http://10.0.0.7:5000 ").contains("needs --grant http=http://10.0.0.7:5000"), "{text}");
+    assert!(line("http https://example.com:443 ").ends_with("granted by itself"), "{text}");
+    let mut grants = Grants::default();
+    grants.add("http=http://10.0.0.7:5000".parse().unwrap());
+    let granted = inspect(&next(), Some(config), grants).await.unwrap();
+    assert_eq!(granted.wants.as_ref().unwrap()[0].granted, Verdict::ByOperator);
+    assert!(granted.refusal.is_none(), "{granted}");
 
     let other = directory.path().join("other.wasm");
     std::fs::write(&other, wat::parse_str(r#"(component (import "a:b/c@1.0.0" (instance)))"#).unwrap()).unwrap();
-    let other = inspect(&other, None).await.unwrap();
+    let other = inspect(&other, None, Grants::default()).await.unwrap();
     assert_eq!((other.imports.as_slice(), other.identity.is_some()), (&["a:b/c@1.0.0".to_owned()][..], false));
     assert_eq!(other.refusal.as_ref().unwrap().reason, "UnknownImport");
 }

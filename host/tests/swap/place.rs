@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use vk_host::plugin::grants::Grants;
 use vk_host::plugin::swap::{Outcome, Reloader, Swapper};
 use vk_host::plugin::{Config, Limits, NodeInfo, Plugin};
 use vk_host::provider::Provider as _;
@@ -62,6 +63,7 @@ impl Place {
         let config = Config {
             file: at("plugin.wasm"),
             provider_config: Some(at("mock.toml")),
+            grants: Grants::default(),
             state_dir: at("state"),
             cache_dir: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled"),
             node: NodeInfo { name: "node-1".into(), cluster_id: "test".into(), ..NodeInfo::default() },

@@ -26,10 +26,10 @@ async fn what_is_not_fit_is_refused_and_the_old_one_serves() {
         let (reason, message) = place.refusal(&bytes).await;
         assert_eq!(reason, wanted, "{message}");
     }
-    place.configure("wants = \"https://example.com:443\"\n");
+    place.configure("wants = [\"http http://10.0.0.7:5000\"]\n");
     let (reason, message) = place.refusal(&later).await;
     assert_eq!(reason, "NotGranted", "{message}");
-    assert!(message.contains("https://example.com:443"), "{message}");
+    assert!(message.contains("--grant http=http://10.0.0.7:5000"), "{message}");
     place.configure("memroy = \"1Gi\"\n");
     place.put(&later);
     let outcome = place.reload().await;

@@ -34,6 +34,8 @@ pub(crate) struct Counts {
     pub(crate) get: u32,
     /// Only with `logs-fault`.
     pub(crate) logs: u32,
+    /// Only with `volume-fault`.
+    pub(crate) volume: u32,
     /// Workloads made. One, if the host does what it should.
     pub(crate) made: u32,
 }
@@ -47,6 +49,7 @@ impl Counts {
             delete: self.delete.max(other.delete),
             get: self.get.max(other.get),
             logs: self.logs.max(other.logs),
+            volume: self.volume.max(other.volume),
             made: self.made.max(other.made),
         }
     }
@@ -106,24 +109,25 @@ pub(crate) fn replace(id: &PodRef, record: &Record, revision: u64, now: u64) -> 
     store::put(&key(PODS, id), record, Expect::Revision(revision), None).map(drop)
 }
 
-/// Changes the record that was read, or what another call has made of it meanwhile. `change` gets none of a pod that is gone.
+/// Changes the record that was read, or what another call has made of it meanwhile, and returns it as it is then. `change` gets none
+/// of a pod that is gone.
 pub(crate) fn change(
     id: &PodRef,
     there: Versioned<Record>,
     now: u64,
     change: impl Fn(Option<Record>) -> Result<Record>,
-) -> Result<()> {
+) -> Result<Record> {
     let hint = store::get_bytes(&key(TIMED, id))?.map(|hint| hint.revision);
     let written = store::update_from(&key(PODS, id), Some(there), None, |there: Option<Record>| {
         let record = change(there.filter(|there| !there.timing.is_gone(now)))?;
         announce(id, &record.timing, now)?;
         Ok::<_, Error>(record)
     })?;
-    match hint {
+    if let Some(revision) = hint.filter(|_| written.value.timing.next_after(now).is_none()) {
         // The one that was there before: if another call wrote one since, that one stays.
-        Some(revision) if written.value.timing.next_after(now).is_none() => forget_timed(id, revision),
-        _ => Ok(()),
+        forget_timed(id, revision)?;
     }
+    Ok(written.value)
 }
 
 /// Makes known that a pod will change by itself, if it will. Before its record is written: seen too early it does no harm, seen

@@ -7,7 +7,10 @@
 //! memory = "100Gi"
 //! pods = "20"
 //! providerID = "mock://rack-7"
-//! wants = "https://example.com:443"
+//! wants = ["http https://example.com:443"]
+//! wants-of-file = "/etc/mock/wants"
+//! budgets = [{ origin = "https://example.com:443", requests = 5, window = "1s" }]
+//! resolvesLate = true
 //! [others]
 //! "nvidia.com/gpu" = "4"
 //! [faults]
@@ -18,10 +21,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use vk_provider::config::{self, Form, Format};
+use vk_provider::plugin::Budget;
 use vk_provider::quantity::{NotAQuantity, Quantity};
 use vk_provider::{Error, Result};
 
 use crate::fault::Fault;
+use crate::wants::{self, Wanted};
 
 /// Virtual Kubelet's own defaults.
 const CPU: &str = "20";
@@ -36,8 +41,12 @@ pub(crate) struct Config {
     pub(crate) pods: Capacity,
     pub(crate) others: Vec<(String, Capacity)>,
     pub(crate) provider_id: Option<String>,
-    /// An origin that the mock asks for and never goes to.
-    pub(crate) wants: Option<String>,
+    pub(crate) wants: Vec<Wanted>,
+    /// A file that is wanted, and whose lines are wanted once it is granted.
+    pub(crate) wants_of_file: Option<String>,
+    pub(crate) budgets: Vec<Budget>,
+    /// Pods with values that need their IP are taken.
+    pub(crate) resolves_late: bool,
     pub(crate) faults: Faults,
 }
 
@@ -135,10 +144,15 @@ impl Config {
         let mut capacity = |key, default: &str| form.parsed(key).unwrap_or_else(|| Capacity(default.to_owned()));
         let (cpu, memory, pods) = (capacity("cpu", CPU), capacity("memory", MEMORY), capacity("pods", PODS));
         let provider_id = form.text("providerID");
-        let wants = form.text("wants");
+        let wants = form.list("wants").unwrap_or_default();
+        let wants_of_file = form.text("wants-of-file");
+        let budgets = form.tables("budgets", wants::budget).unwrap_or_default();
+        let resolves_late = form.parsed("resolvesLate").unwrap_or_default();
         let others = form.table("others", others).unwrap_or_default();
         let faults = form.table("faults", Faults::from_form).unwrap_or_default();
-        Self { cpu, memory, pods, others, provider_id, wants, faults }
+        // One with a mistake is told, and the configuration with it.
+        let budgets = budgets.into_iter().flatten().collect();
+        Self { cpu, memory, pods, others, provider_id, wants, wants_of_file, budgets, resolves_late, faults }
     }
 }
 

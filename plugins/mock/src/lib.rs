@@ -2,7 +2,8 @@
 //!
 //! A pod is one record in the host's store. What it does is a pure function of that record and of the clock (`state`), so nothing
 //! is written when a container starts, ends or starts again. Annotations on the pod (`script`) say how it plays, and which calls
-//! about it fail and how (`fault`). README.md has the list.
+//! about it fail and how (`fault`), what it asks the world for (`fetch`) and what the cluster (`cluster`, `volumes`). README.md has the
+//! list.
 //!
 //! ```text
 //! annotations ─▶ script ─▶ record ──(store)──▶ state at a time ─▶ status, logs, usage, changes
@@ -10,8 +11,10 @@
 
 mod backend;
 mod changes;
+mod cluster;
 mod config;
 mod fault;
+mod fetch;
 mod logs;
 mod manifest;
 mod node;
@@ -23,10 +26,12 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod volumes;
+mod wants;
 
 use std::time::Duration;
 
-use vk_provider::plugin::{Identity, Settings, Want};
+use vk_provider::plugin::{Identity, Settings};
 use vk_provider::{Error, Plugin};
 
 /// The provider.
@@ -49,13 +54,8 @@ impl Plugin for Mock {
     }
 
     fn configure() -> Result<Settings, Vec<Error>> {
-        let wants = config::Config::read()?.wants.into_iter().map(|target| Want {
-            access: "http".into(),
-            target,
-            why: "its configuration says so".into(),
-        });
-        Ok(Settings { wants: wants.collect(), ..Settings::default() })
+        config::Config::read()?.settings()
     }
 }
 
-vk_provider::export!(Mock: pods, changes, container_logs, stats);
+vk_provider::export!(Mock: pods, changes, container_logs, stats, volumes);

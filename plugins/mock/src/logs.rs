@@ -1,7 +1,9 @@
-//! `kubectl logs`: lines that follow from the record and the clock, so that every reader, at any time, gets the same ones.
+//! `kubectl logs`: lines that follow from the record and the clock, so that every reader, at any time, gets the same ones. Only the
+//! counts, and volumes that were updated, are as they are when the reader comes.
 //!
 //! ```text
-//! start          the counts, what log-env prints, then log-lines lines, a nanosecond apart
+//! start          the counts, what came of fetch, what log-env, log-credentials and log-volumes print, then log-lines lines, a
+//!                nanosecond apart
 //! start + n × E  one line more, for log-every: E
 //! ```
 
@@ -19,6 +21,7 @@ use crate::pods::unknown;
 use crate::record::{Part, Record};
 use crate::state::{Attempt, Life};
 use crate::status::waiting_reason;
+use crate::volumes::Volume;
 
 /// Entries in one write: some tens of KiB, about what the host takes at once.
 const CHUNK: u64 = 500;
@@ -34,7 +37,7 @@ impl ContainerLogs for Mock {
                 Error::not_found("ContainerNotFound", format!("container {container:?} in pod {:?} not found", id.name))
             })?;
         let attempt = choose(&record, index, &id, options, backend::now())?;
-        let log = Log::new(part, attempt, counts, record.timing.gone);
+        let log = Log::new(&record, part, attempt, counts);
         Reader { id: &id, revision, to: &to, left: options.limit_bytes.unwrap_or(u64::MAX), log }.read(options)
     }
 }
@@ -85,12 +88,14 @@ struct Log<'a> {
 }
 
 impl<'a> Log<'a> {
-    fn new(part: &'a Part, attempt: Attempt, counts: Counts, gone: Option<u64>) -> Self {
+    fn new(record: &Record, part: &'a Part, attempt: Attempt, counts: Counts) -> Self {
         let Counts { create, update, delete, made, .. } = counts;
         let calls = format!("calls create={create} update={update} delete={delete} workloads={made}");
-        let head = std::iter::once(calls).chain(part.intro.iter().cloned()).collect();
+        let kept = record.fetched.iter().chain(&part.intro).chain(&record.credentials).cloned();
+        let volumes = record.volumes.iter().flat_map(Volume::lines);
+        let head = std::iter::once(calls).chain(kept).chain(volumes).collect();
         let mut log = Self { head, part, start: attempt.start, end: attempt.end };
-        log.end_by(gone);
+        log.end_by(record.timing.gone);
         log
     }
 

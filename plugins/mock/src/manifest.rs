@@ -43,11 +43,17 @@ pub(crate) struct Spec<'a> {
     pub(crate) termination_grace_period_seconds: Option<i64>,
     #[serde(default)]
     pub(crate) host_network: bool,
+    #[serde(borrow, default)]
+    volumes: Option<Vec<Volume<'a>>>,
 }
 
 impl<'a> Spec<'a> {
     pub(crate) fn init(&self) -> &[Container<'a>] {
         self.init_containers.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn volumes(&self) -> &[Volume<'a>] {
+        self.volumes.as_deref().unwrap_or_default()
     }
 
     /// The pod's own grace, in milliseconds. Below zero counts as a second, as in Kubernetes.
@@ -94,6 +100,29 @@ impl Container<'_> {
     /// Of an init container: it goes on running beside the ordinary ones. Of another it says nothing.
     pub(crate) fn is_sidecar_as_init(&self) -> bool {
         self.restart_policy == Some(RestartPolicy::Always)
+    }
+}
+
+/// One entry of `volumes`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Volume<'a> {
+    #[serde(borrow)]
+    pub(crate) name: Cow<'a, str>,
+    #[serde(default)]
+    config_map: Option<IgnoredAny>,
+    #[serde(default)]
+    secret: Option<IgnoredAny>,
+    #[serde(default, rename = "downwardAPI")]
+    downward_api: Option<IgnoredAny>,
+    #[serde(default)]
+    projected: Option<IgnoredAny>,
+}
+
+impl Volume<'_> {
+    /// Of a kind whose files the host has.
+    pub(crate) fn has_files(&self) -> bool {
+        [self.config_map, self.secret, self.downward_api, self.projected].iter().any(Option::is_some)
     }
 }
 

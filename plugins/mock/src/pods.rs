@@ -11,7 +11,7 @@ use crate::manifest::{Manifest, Spec};
 use crate::record::Record;
 use crate::script::Script;
 use crate::status::observe;
-use crate::{Mock, config};
+use crate::{Mock, cluster, config, fetch, volumes};
 
 /// A page ends before this many bytes of statuses; the contract's limit is 1 MiB.
 pub(crate) const PAGE_BYTES: usize = 900 << 10;
@@ -29,6 +29,7 @@ impl Pods for Mock {
         let script = script(&manifest)?;
         let fault = script.faults.update.as_ref().filter(|fault| fault.applies(counts.update));
         before(fault)?;
+        let pod = cluster::resolved(&pod, &manifest.spec, &script)?;
         backend::change(id, there, backend::now(), |there| {
             let there = there.ok_or_else(|| unknown(id))?;
             let new = Record::new(&pod, &manifest.spec, &script, there.timing.created, there.counts);
@@ -88,8 +89,16 @@ fn create(pod: &DesiredPod) -> Result<ObservedPod> {
 
 /// Makes the workload, or finds it. `counted`: this call is counted already.
 fn make(pod: &DesiredPod, spec: &Spec<'_>, script: &Script, counted: bool) -> Result<ObservedPod> {
-    let (id, now) = (&pod.id, backend::now());
-    let mut record = Record::new(pod, spec, script, now, Counts::default());
+    let id = &pod.id;
+    if script.asks() || cluster::is_late(pod) {
+        let now = backend::now();
+        // For a workload that is there nothing is asked again.
+        if let Some(there) = backend::look(id, now)? {
+            return found(id, &there.value, counted, now);
+        }
+    }
+    let mut record = plan(pod, spec, script)?;
+    let now = record.timing.created;
     loop {
         // What was counted for the UID so far. That one more was made is written with it, so that neither is without the other.
         record.counts = backend::counts(id, Counts::default())?;
@@ -98,16 +107,33 @@ fn make(pod: &DesiredPod, spec: &Spec<'_>, script: &Script, counted: bool) -> Re
         match backend::make(id, &record, now)? {
             None => break,
             Some(there) if there.value.timing.is_gone(now) => backend::clear(id, &there)?,
-            Some(there) => {
-                if !counted {
-                    backend::count(id, there.value.counts, |counts| counts.create += 1)?;
-                }
-                return Ok(observe(id, &there.value, now));
-            }
+            Some(there) => return found(id, &there.value, counted, now),
         }
     }
     log!("workload made uid={} made={}", id.uid, record.counts.made);
+    if let Some(event) = &script.event {
+        event.tell(id);
+    }
     Ok(observe(id, &record, now))
+}
+
+/// The record of a workload that is made now, with what is asked for before.
+fn plan(pod: &DesiredPod, spec: &Spec<'_>, script: &Script) -> Result<Record> {
+    let id = &pod.id;
+    let fetched = fetch::run(&script.fetch)?;
+    let pod = cluster::resolved(pod, spec, script)?;
+    let credentials = cluster::credentials(id, spec, script)?;
+    let volumes = volumes::rendered(id, spec, script)?;
+    let record = Record::new(&pod, spec, script, backend::now(), Counts::default());
+    Ok(Record { fetched, credentials, volumes, ..record })
+}
+
+/// A workload that is there already.
+fn found(id: &PodRef, there: &Record, counted: bool, now: u64) -> Result<ObservedPod> {
+    if !counted {
+        backend::count(id, there.counts, |counts| counts.create += 1)?;
+    }
+    Ok(observe(id, there, now))
 }
 
 /// Takes the workload away, or says that it will be gone. A shorter grace shortens, a longer one does nothing.
@@ -154,11 +180,11 @@ pub(crate) fn list(after: Option<&str>, now: u64) -> Result<Page<ObservedPod>> {
     Ok(Page { items, next: page.next })
 }
 
-fn before(fault: Option<&Fault>) -> Result<()> {
+pub(crate) fn before(fault: Option<&Fault>) -> Result<()> {
     fault.map_or(Ok(()), Fault::before)
 }
 
-fn after(fault: Option<&Fault>) -> Result<()> {
+pub(crate) fn after(fault: Option<&Fault>) -> Result<()> {
     fault.map_or(Ok(()), Fault::after)
 }
 

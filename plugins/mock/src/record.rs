@@ -10,6 +10,7 @@ use crate::backend::Counts;
 use crate::manifest::{Container, Spec};
 use crate::script::{Faults, Script};
 use crate::state::{Run, Timing};
+use crate::volumes::Volume;
 
 /// One pod. Its name is in the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,18 @@ pub(crate) struct Record {
     pub(crate) stopping: bool,
     #[serde(default, skip_serializing_if = "Faults::is_empty")]
     pub(crate) faults: Faults,
+    /// What came of `fetch` when the workload was made, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) fetched: Vec<String>,
+    /// What `log-credentials` prints, as it was when the workload was made, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) credentials: Vec<String>,
+    /// Those of `log-volumes`, as the host last gave them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) volumes: Vec<Volume>,
+    /// For the next update of a volume.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) reveal_secrets: bool,
     /// As they were when the workload was made; later ones have their own key.
     pub(crate) counts: Counts,
 }
@@ -67,16 +80,28 @@ impl Record {
         let init = spec.init().iter().map(|container| Part::new(pod, container, script, false));
         let main = spec.containers.iter().map(|container| Part::new(pod, container, script, true));
         let containers = init.chain(main).collect();
-        let ip = script.ip.clone().unwrap_or_else(|| address(&pod.id, spec.host_network));
-        let (stop_after, faults, revision) = (script.stop_after, script.faults.clone(), pod.revision.clone());
-        let grace = spec.grace();
-        Self { revision, ip, timing, containers, stop_after, grace, stopping: false, faults, counts }
+        Self {
+            revision: pod.revision.clone(),
+            ip: ip(&pod.id, spec, script),
+            timing,
+            containers,
+            stop_after: script.stop_after,
+            grace: spec.grace(),
+            stopping: false,
+            faults: script.faults.clone(),
+            fetched: Vec::new(),
+            credentials: Vec::new(),
+            volumes: Vec::new(),
+            reveal_secrets: script.reveal_secrets,
+            counts,
+        }
     }
 
-    /// The same workload after an update: it keeps its age, and a removal goes on.
+    /// The same workload after an update: it keeps its age and what was asked for it, and a removal goes on.
     pub(crate) fn updated(self, mut new: Self) -> Self {
         new.timing.gone = if self.stopping { self.timing.gone } else { new.timing.gone };
-        Self { stopping: self.stopping, counts: self.counts, ..new }
+        let Self { stopping, fetched, credentials, volumes, counts, .. } = self;
+        Self { stopping, fetched, credentials, volumes, counts, ..new }
     }
 
     /// The same workload on its way out; none: it goes at once.
@@ -130,7 +155,7 @@ impl Part {
 
 /// What `log-env` prints. Secrets are not even stored unless it is asked for.
 fn intro(container: &ResolvedContainer, reveal: bool) -> Vec<String> {
-    let shown = |text: &String, secret: bool| if secret && !reveal { hidden(text) } else { text.clone() };
+    let shown = |text: &String, secret: bool| if secret && !reveal { hidden(text.len()) } else { text.clone() };
     let words =
         |words: &[String]| words.iter().map(|word| shown(word, container.secret_args)).collect::<Vec<_>>().join(" ");
     let mut lines = vec![format!("command {}", words(&container.command)), format!("args {}", words(&container.args))];
@@ -138,8 +163,14 @@ fn intro(container: &ResolvedContainer, reveal: bool) -> Vec<String> {
     lines
 }
 
-fn hidden(secret: &str) -> String {
-    format!("(secret, {} bytes)", secret.len())
+/// What is printed in place of a secret of so many bytes.
+pub(crate) fn hidden(bytes: usize) -> String {
+    format!("(secret, {bytes} bytes)")
+}
+
+/// The pod's IP, from its beginning to its end.
+pub(crate) fn ip(id: &PodRef, spec: &Spec<'_>, script: &Script) -> String {
+    script.ip.clone().unwrap_or_else(|| address(id, spec.host_network))
 }
 
 /// An address that is the pod's own for all its life: in 240.0.0.0/4, which RFC 1112 keeps for a future that never came, so that it can

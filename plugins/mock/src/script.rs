@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use vk_provider::{Error, Result};
 
+use crate::cluster::Event;
 use crate::fault::Fault;
+use crate::fetch::{self, Command};
 use crate::manifest::{Annotations, Container, PREFIX, Spec};
 
 /// The kubelet's first back-off, in milliseconds.
@@ -25,8 +27,12 @@ pub(crate) struct Script {
     pub(crate) log_lines: Scoped<u32>,
     pub(crate) log_every: Scoped<u64>,
     pub(crate) log_env: bool,
+    pub(crate) log_volumes: bool,
+    pub(crate) log_credentials: bool,
     pub(crate) reveal_secrets: bool,
     pub(crate) ip: Option<String>,
+    pub(crate) fetch: Vec<Command>,
+    pub(crate) event: Option<Event>,
     pub(crate) faults: Faults,
 }
 
@@ -44,6 +50,8 @@ pub(crate) struct Faults {
     pub(crate) get: Option<Fault>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) logs: Option<Fault>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) volume: Option<Fault>,
 }
 
 impl Faults {
@@ -85,7 +93,8 @@ impl<T: Copy> Scoped<T> {
 }
 
 const NAMES: &str = "start-after, run-for, exit-code, restart-backoff, stop-after, vanish-after, log-lines, log-every, log-env, \
-                     reveal-secrets, ip, create-fault, update-fault, delete-fault, get-fault, logs-fault";
+                     log-volumes, log-credentials, reveal-secrets, ip, fetch, event, create-fault, update-fault, delete-fault, \
+                     get-fault, logs-fault, volume-fault";
 
 impl Script {
     /// Reads a pod's annotations.
@@ -103,8 +112,12 @@ impl Script {
             log_lines: Scoped::default(),
             log_every: Scoped::default(),
             log_env: false,
+            log_volumes: false,
+            log_credentials: false,
             reveal_secrets: false,
             ip: None,
+            fetch: Vec::new(),
+            event: None,
             faults: Faults::default(),
         };
         for (name, value) in &annotations.0 {
@@ -112,6 +125,11 @@ impl Script {
         }
         script.check_exit_codes(spec)?;
         Ok(script)
+    }
+
+    /// Something is asked for before the workload is made.
+    pub(crate) const fn asks(&self) -> bool {
+        !self.fetch.is_empty() || self.log_volumes || self.log_credentials
     }
 
     fn set(&mut self, name: &str, value: &str, spec: &Spec<'_>) -> Result<(), String> {
@@ -136,13 +154,18 @@ impl Script {
             "log-lines" => self.log_lines.set(container, lines(value)?),
             "log-every" => self.log_every.set(container, between(duration(value)?, value, 1, u64::MAX, "1ms", "ever")?),
             "log-env" => self.log_env = boolean(value)?,
+            "log-volumes" => self.log_volumes = boolean(value)?,
+            "log-credentials" => self.log_credentials = boolean(value)?,
             "reveal-secrets" => self.reveal_secrets = boolean(value)?,
             "ip" => self.ip = Some(ip(value)?),
+            "fetch" => self.fetch = fetch::commands(value)?,
+            "event" => self.event = Some(value.parse()?),
             "create-fault" => self.faults.create = Some(value.parse()?),
             "update-fault" => self.faults.update = Some(value.parse()?),
             "delete-fault" => self.faults.delete = Some(value.parse()?),
             "get-fault" => self.faults.get = Some(value.parse()?),
             "logs-fault" => self.faults.logs = Some(value.parse()?),
+            "volume-fault" => self.faults.volume = Some(value.parse()?),
             _ => return Err(format!("there is no such annotation; known are {NAMES}")),
         }
         Ok(())
@@ -272,6 +295,9 @@ mod tests {
             ("log-every", "0s", "\"0s\" is not from 1ms"),
             ("log-env", "yes", "\"yes\" is neither \"true\" nor \"false\""),
             ("ip", "10.1.2", "\"10.1.2\" is no IP address"),
+            ("fetch", "GET http://a/\nDROP x", "\"DROP x\" is no command; known are GET URL"),
+            ("log-volumes", "all", "\"all\" is neither \"true\" nor \"false\""),
+            ("event", "RackDegraded", "\"RackDegraded\" is no event; write it like"),
             ("create-fault", "explode", "\"explode\" is no kind of fault"),
         ] {
             let error = parse(&[(name, value)]).unwrap_err();

@@ -14,6 +14,7 @@ use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use vk_host::plugin::grants::Grants;
 use vk_host::plugin::{Config, Limits, NodeInfo, Plugin};
 use vk_host::provider::{Call, DesiredPod, EnvVar, Network, ObservedPod, PodRef, Provider as _, ResolvedContainer};
 
@@ -103,6 +104,7 @@ fn config(folder: &Path) -> Result<Config> {
     Ok(Config {
         file: host::plugin("mock")?,
         provider_config: Some(provider_config),
+        grants: Grants::default(),
         state_dir: folder.join("state"),
         cache_dir: host::target().join("compiled"),
         node: NodeInfo {

@@ -103,8 +103,75 @@ fn a_mistake_in_the_provider_s_configuration_is_told_with_field_and_line() -> Re
 }
 
 #[test]
+fn every_mistake_of_the_file_of_config_is_told_with_file_line_field_and_value() -> Result<()> {
+    let base = config()?;
+    let table: [(&str, &[&str]); 7] = [
+        ("[grants]\nhtpp = [\"http://10.0.0.7:5000\"]\n", &[":2: grants.htpp: ", "http, upgrade, connect"]),
+        ("[grants]\nhttp = [\"10.0.0.7:5000\"]\n", &[":2: grants.http[0] = \"10.0.0.7:5000\": "]),
+        (
+            "[endpoints.engine]\nurl = \"http://10.0.0.7:2375/v1.41\"\n",
+            &[":2: endpoints.engine.url = \"http://10.0.0.7:2375/v1.41\": ", "write http://10.0.0.7:2375"],
+        ),
+        (
+            "[endpoints.engine]\nurl = \"unix:///run/docker.sock\"\n[endpoints.engine]\nurl = \"unix:///run/podman.sock\"\n",
+            &[":3: ", "duplicate"],
+        ),
+        ("[endpoints.engine]\nurl = \"/run/docker.sock\"\n", &[":2: ", "unix:///run/docker.sock"]),
+        (
+            "[grants]\nfile = [\"credentials.json\"]\n[grant]\n",
+            &[":2: grants.file[0] = \"credentials.json\": ", "absolute"],
+        ),
+        ("[grants]\nfile = [\"credentials.json\"]\n[grant]\n", &[":3: grant: ", "grants, endpoints and tls"]),
+    ];
+    for (text, says) in table {
+        let path = file(&base, "vk.toml", text)?;
+        let (status, said) = base.clone().flag("--config").flag(path.display().to_string()).run(PATIENCE)?;
+        assert_eq!(status.code(), Some(1), "{said}");
+        let (first, mistakes) = said.split_once('\n').with_context(|| format!("no list in {said}"))?;
+        assert!(first.starts_with("vk-host: the file of --config"), "{said}");
+        let mut mistakes = mistakes.lines();
+        let place = format!("  {}:", path.display());
+        assert!(mistakes.clone().all(|line| line.starts_with(&place)), "{said}");
+        let told = mistakes.any(|line| says.iter().all(|part| line.contains(part)));
+        assert!(told, "{text:?} should be answered with {says:?}: {said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_provider_wants_and_is_not_granted_is_told_with_the_flag_that_grants_it() -> Result<()> {
+    let mut config = config()?;
+    config.provider_config = Some("wants = [\"endpoint engine\", \"environment PATH\"]\n".into());
+    let (status, said) = config.run(PATIENCE)?;
+    assert_eq!(status.code(), Some(1), "{said}");
+    for says in ["--endpoint engine=unix:///PATH", "--grant environment=PATH"] {
+        assert!(said.lines().any(|line| line.starts_with("  ") && line.contains(says)), "{says}: {said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_endpoint_is_named_once() -> Result<()> {
+    let config = config()?;
+    let path = file(&config, "vk.toml", "[endpoints.engine]\nurl = \"unix:///run/docker.sock\"\n")?;
+    let flags = [format!("--config={}", path.display()), "--endpoint=engine=http://10.0.0.7:2375".to_string()];
+    let (code, line) = refused(&flags.into_iter().fold(config, HostConfig::flag))?;
+    assert!(code == Some(64) && line.contains("engine=http://10.0.0.7:2375"), "{line}");
+    assert!(line.contains("unix:///run/docker.sock") && line.ends_with("; see --help"), "{line}");
+    Ok(())
+}
+
+#[test]
 fn wrong_usage_is_64() -> Result<()> {
-    for flags in [["--taint", "a:Never"], ["--os", "plan9"], ["--internal-ip", "here"], ["--no-such-flag", "x"]] {
+    for flags in [
+        ["--taint", "a:Never"],
+        ["--os", "plan9"],
+        ["--internal-ip", "here"],
+        ["--no-such-flag", "x"],
+        ["--endpoint", "/run/docker.sock"],
+        ["--endpoint", "engine=tcp://10.0.0.7:2375"],
+        ["--grant", "http://10.0.0.7:5000"],
+    ] {
         let config = flags.iter().fold(config()?, |config, flag| config.flag(*flag));
         let (status, said) = config.run(PATIENCE)?;
         assert_eq!(status.code(), Some(64), "{said}");

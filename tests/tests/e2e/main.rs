@@ -19,4 +19,6 @@ mod pods;
 mod restart;
 mod scenarios;
 mod swap;
+mod tokens;
+mod volumes;
 mod workloads;

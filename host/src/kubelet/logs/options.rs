@@ -64,6 +64,7 @@ impl Wanted {
             since_ns: query.since(now)?.map(|since| u64::try_from(since.as_nanosecond()).unwrap_or(0)),
             limit_bytes,
             previous: query.truth("previous"),
+            attempt: None,
             follow: query.truth("follow"),
         };
         Ok(Self { options, timestamps: query.truth("timestamps"), stream })

@@ -33,15 +33,3 @@ fn pollable(table: &mut ResourceTable, of: impl Pollable) -> wasmtime::Result<Re
     let resource = table.push(of)?;
     subscribe(table, resource)
 }
-
-/// What this version links and does not serve.
-fn unimplemented(what: &str) -> wit::types::Error {
-    wit::types::Error {
-        code: wit::types::Code::Unimplemented,
-        reason: "NotServed".into(),
-        message: format!("{what} is not served by this version of the host yet"),
-        field: None,
-        retry_after_ms: None,
-        effect: wit::types::Effect::None,
-    }
-}

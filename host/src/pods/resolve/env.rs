@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar as EnvSpec, EnvVarSource};
 
 use super::expand::expand;
-use super::{Data, Lookup, Notice, Place, Problem, Sources, field};
+use super::objects::{Data, Kind, Lookup};
+use super::{Notice, Place, Problem, Sources, field};
 use crate::pods::object::PodObject;
 use crate::provider::EnvVar;
 
@@ -18,6 +19,8 @@ pub(super) struct Context<'a> {
     /// Where `resourceFieldRef` looks: init and ordinary containers.
     pub(super) containers: &'a [Place<'a>],
     pub(super) node: &'a super::Node,
+    /// The pod's IPs, if they are known before the API server knows them.
+    pub(super) ips: &'a [String],
     pub(super) sources: &'a Sources,
     pub(super) services: &'a BTreeMap<String, String>,
 }
@@ -118,13 +121,14 @@ fn value(
     let refused = |what: &str, message: String| Problem::Refused { field: format!("{path}.valueFrom.{what}"), message };
     match source {
         EnvVarSource { field_ref: Some(reference), .. } => {
-            match field::field(context.pod, context.node, &reference.field_path).map_err(|m| refused("fieldRef", m))? {
+            let value = field::field(context.pod, context.node, context.ips, &reference.field_path);
+            match value.map_err(|m| refused("fieldRef", m))? {
                 field::Value::Known(text) => Ok(Value::Text(text, false)),
                 field::Value::Late => Ok(Value::Late),
             }
         }
         EnvVarSource { resource_field_ref: Some(selector), .. } => {
-            field::resource(context.containers, container, selector, context.node)
+            field::resource(context.containers, &container.name, selector, context.node)
                 .map(|text| Value::Text(text, false))
                 .map_err(|message| refused("resourceFieldRef", message))
         }
@@ -145,29 +149,7 @@ fn value(
     }
 }
 
-/// The two kinds of object that hold values.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
-    ConfigMap,
-    Secret,
-}
-
 impl Kind {
-    fn lookup<'a>(self, sources: &'a Sources, name: &str) -> Option<&'a Lookup> {
-        match self {
-            Self::ConfigMap => sources.config_maps.get(name),
-            Self::Secret => sources.secrets.get(name),
-        }
-        .map(AsRef::as_ref)
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::ConfigMap => "ConfigMap",
-            Self::Secret => "Secret",
-        }
-    }
-
     /// Virtual Kubelet's event reasons, which its users' alerts read.
     fn reason(self, optional: bool, what: What) -> &'static str {
         match (self, optional, what) {
@@ -210,10 +192,10 @@ impl Key<'_> {
     fn value(&self, sources: &Sources, notices: &mut Vec<Notice>) -> Result<Value, Problem> {
         let optional = self.optional.unwrap_or(false);
         let Some(data) = object(self.kind, self.name, optional, sources, notices)? else { return Ok(Value::Skip) };
-        match data.texts.get(self.key) {
-            Some(value) => Ok(Value::Text(value.clone(), self.kind == Kind::Secret)),
+        match data.values.get(self.key).map(|value| std::str::from_utf8(value)) {
+            Some(Ok(text)) => Ok(Value::Text(text.to_string(), self.kind == Kind::Secret)),
             // Whoever made it can mend it, and the pod waits for that, even where an absent key would do.
-            None if data.binary.contains(self.key) => {
+            Some(Err(_)) => {
                 let message = format!(
                     "key {:?} of {} {:?} is no UTF-8 text, which variables must be; mount it as a file instead",
                     self.key,
@@ -243,13 +225,13 @@ fn add_all(
     };
     let Some(data) = object(kind, name, optional.unwrap_or(false), context.sources, notices)? else { return Ok(()) };
     let prefix = from.prefix.as_deref().unwrap_or_default();
-    let mut invalid = Vec::new();
-    for (key, value) in &data.texts {
+    let (mut invalid, mut no_text) = (Vec::new(), Vec::new());
+    for (key, value) in &data.values {
         let variable = format!("{prefix}{key}");
-        if is_variable_name(&variable) {
-            variables.set(&variable, value.clone(), kind == Kind::Secret);
-        } else {
-            invalid.push(variable);
+        match std::str::from_utf8(value) {
+            Err(_) => no_text.push(key.as_str()),
+            Ok(_) if !is_variable_name(&variable) => invalid.push(variable),
+            Ok(text) => variables.set(&variable, text.to_string(), kind == Kind::Secret),
         }
     }
     if !invalid.is_empty() {
@@ -260,9 +242,8 @@ fn add_all(
         );
         notices.push(Notice { reason: "InvalidEnvironmentVariableNames", message });
     }
-    if !data.binary.is_empty() {
-        let keys: Vec<&str> = data.binary.iter().map(String::as_str).collect();
-        let keys = keys.join(", ");
+    if !no_text.is_empty() {
+        let keys = no_text.join(", ");
         let message = format!("keys {keys} of {} {name:?} were skipped: they are no UTF-8 text", kind.name());
         notices.push(Notice { reason: NOT_TEXT, message });
     }
@@ -282,7 +263,7 @@ fn object<'a>(
     sources: &'a Sources,
     notices: &mut Vec<Notice>,
 ) -> Result<Option<&'a Data>, Problem> {
-    match kind.lookup(sources, name) {
+    match sources.get(&(kind, name.to_string())).map(|lookup| &**lookup) {
         Some(Lookup::Found(data)) => Ok(Some(data)),
         // Not read is not absent: even an optional object is waited for then.
         Some(Lookup::Failed(cause)) => {
@@ -306,26 +287,25 @@ fn missing(reason: &'static str, message: String, optional: bool, notices: &mut 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::pods::object::tests::pod;
+    use bytes::Bytes;
     use serde_json::json;
 
+    use super::*;
+    use crate::pods::object::tests::pod;
+
     fn sources() -> Sources {
-        let data = |pairs: &[(&str, &str)], binary: &[&str]| {
-            let texts = pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-            Lookup::Found(Data { texts, binary: binary.iter().map(ToString::to_string).collect() }).into()
+        let data = |pairs: &[(&str, &'static [u8])]| {
+            let values = pairs.iter().map(|(key, value)| (key.to_string(), Bytes::from_static(value))).collect();
+            let binary = [("BINARY".to_string(), Bytes::from_static(b"text"))].into();
+            Lookup::Found(Data { values, binary, ..Data::default() }).into()
         };
-        Sources {
-            config_maps: HashMap::from([
-                ("cm".into(), data(&[("A", "from-cm"), ("B", "b")], &[])),
-                ("gone".into(), Lookup::Absent.into()),
-                ("broken".into(), Lookup::Failed("timeout".into()).into()),
-            ]),
-            secrets: HashMap::from([
-                ("s".into(), data(&[("TOKEN", "hush"), ("A", "from-secret")], &[])),
-                ("keys".into(), data(&[("TOKEN", "hush")], &["DER"])),
-            ]),
-        }
+        HashMap::from([
+            ((Kind::ConfigMap, "cm".into()), data(&[("A", b"from-cm"), ("B", b"b")])),
+            ((Kind::ConfigMap, "gone".into()), Lookup::Absent.into()),
+            ((Kind::ConfigMap, "broken".into()), Lookup::Failed("timeout".into()).into()),
+            ((Kind::Secret, "s".into()), data(&[("TOKEN", b"hush"), ("A", b"from-secret")])),
+            ((Kind::Secret, "keys".into()), data(&[("TOKEN", b"hush"), ("DER", b"\x30\x82\xff")])),
+        ])
     }
 
     fn resolve(container: serde_json::Value) -> (Result<Environment, Problem>, Vec<Notice>) {
@@ -334,7 +314,8 @@ mod tests {
         let services = BTreeMap::from([("DB_SERVICE_HOST".to_string(), "10.0.0.7".to_string())]);
         let node = super::super::Node::default();
         let sources = sources();
-        let context = Context { pod: &pod, containers: &[], node: &node, sources: &sources, services: &services };
+        let context =
+            Context { pod: &pod, containers: &[], node: &node, ips: &[], sources: &sources, services: &services };
         let mut notices = Vec::new();
         let result = environment(&context, &container, "spec.containers[0]", &mut notices);
         (result, notices)

@@ -1,7 +1,8 @@
 //! Downward API: `fieldRef` and `resourceFieldRef`.
 
-use k8s_openapi::api::core::v1::{Container, ResourceFieldSelector};
 use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ResourceFieldSelector;
 
 use super::quantity::Quantity;
 use super::{Node, Place};
@@ -16,8 +17,9 @@ pub enum Value {
     Late,
 }
 
-/// What a `fieldPath` of a container's environment stands for; an error names what may be asked for.
-pub fn field(pod: &PodObject, node: &Node, path: &str) -> Result<Value, String> {
+/// What a `fieldPath` stands for; an error names what may be asked for. `ips`: the pod's, the main one first, if they are known
+/// before the API server knows them.
+pub fn field(pod: &PodObject, node: &Node, ips: &[String], path: &str) -> Result<Value, String> {
     let metadata = &pod.metadata;
     let status = &pod.status;
     let known = |value: Option<&str>| Ok(Value::Known(value.unwrap_or_default().to_string()));
@@ -31,10 +33,14 @@ pub fn field(pod: &PodObject, node: &Node, path: &str) -> Result<Value, String> 
         "spec.serviceAccountName" => known(pod.spec.service_account_name.as_deref()),
         "status.hostIP" | "status.hostIPs" => known(Some(&node.internal_ip)),
         // A pod that runs already was given its IP: the same value then, so that an update does not change it.
-        "status.podIP" => Ok(status.pod_ip.clone().filter(|ip| !ip.is_empty()).map_or(Value::Late, Value::Known)),
+        "status.podIP" => {
+            let ip = ips.first().or(status.pod_ip.as_ref()).filter(|ip| !ip.is_empty());
+            Ok(ip.cloned().map_or(Value::Late, Value::Known))
+        }
         "status.podIPs" => {
-            let ips: Vec<&str> = status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str()).collect();
-            Ok(if ips.is_empty() { Value::Late } else { Value::Known(ips.join(",")) })
+            let told: Vec<&str> = status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str()).collect();
+            let all = if ips.is_empty() { told.join(",") } else { ips.join(",") };
+            Ok(if all.is_empty() { Value::Late } else { Value::Known(all) })
         }
         _ => match subscript(path) {
             Some(("metadata.labels", key)) => {
@@ -98,14 +104,14 @@ fn is_printable(c: char) -> bool {
 }
 
 /// What a `resourceFieldRef` is worth: a request or limit over its divisor, rounded up. A limit that is not set is the
-/// node's allocatable amount.
+/// node's allocatable amount. `own`: the container that is meant if none is named.
 pub fn resource(
     containers: &[Place<'_>],
-    own: &Container,
+    own: &str,
     selector: &ResourceFieldSelector,
     node: &Node,
 ) -> Result<String, String> {
-    let name = selector.container_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(&own.name);
+    let name = selector.container_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(own);
     let container = containers
         .iter()
         .map(|place| &place.container)
@@ -132,9 +138,11 @@ pub fn resource(
 mod tests {
     use std::borrow::Cow;
 
+    use k8s_openapi::api::core::v1::Container;
+    use serde_json::json;
+
     use super::*;
     use crate::pods::object::tests::pod;
-    use serde_json::json;
 
     fn node() -> Node {
         Node { internal_ip: "10.0.0.1".into(), allocatable: vec![("cpu".into(), "4".into())], ..Node::default() }
@@ -159,10 +167,25 @@ mod tests {
             ("status.hostIP", "10.0.0.1"),
         ];
         for (path, expected) in table {
-            assert_eq!(field(&pod, &node(), path), Ok(Value::Known(expected.into())), "{path}");
+            assert_eq!(field(&pod, &node(), &[], path), Ok(Value::Known(expected.into())), "{path}");
         }
-        assert_eq!(field(&pod, &node(), "status.podIP"), Ok(Value::Late));
-        assert!(field(&pod, &node(), "status.phase").is_err());
+        assert!(field(&pod, &node(), &[], "status.phase").is_err());
+    }
+
+    #[test]
+    fn addresses_of_the_pod_are_late_until_somebody_knows_them() {
+        let new = pod(json!({"metadata": {"name": "n"}}));
+        let status = json!({"podIP": "10.0.0.7", "podIPs": [{"ip": "10.0.0.7"}, {"ip": "fd00::7"}]});
+        let runs = pod(json!({"metadata": {"name": "n"}, "status": status}));
+        let known = ["10.0.0.9".to_string(), "fd00::9".to_string()];
+        for (path, told, given) in
+            [("status.podIP", "10.0.0.7", "10.0.0.9"), ("status.podIPs", "10.0.0.7,fd00::7", "10.0.0.9,fd00::9")]
+        {
+            assert_eq!(field(&new, &node(), &[], path), Ok(Value::Late), "{path}");
+            assert_eq!(field(&new, &node(), &known, path), Ok(Value::Known(given.into())), "{path}");
+            assert_eq!(field(&runs, &node(), &[], path), Ok(Value::Known(told.into())), "{path}");
+            assert_eq!(field(&runs, &node(), &known, path), Ok(Value::Known(given.into())), "{path}");
+        }
     }
 
     #[test]
@@ -194,7 +217,7 @@ mod tests {
             let selector =
                 serde_json::from_value(json!({"resource": resource, "containerName": container, "divisor": divisor}))
                     .unwrap();
-            super::resource(&places, &containers[0], &selector, &node())
+            super::resource(&places, &containers[0].name, &selector, &node())
         };
         assert_eq!(ask("limits.memory", None, Some("1Mi")), Ok("64".into()));
         assert_eq!(ask("requests.cpu", None, Some("1m")), Ok("250".into()));

@@ -2,31 +2,38 @@
 //! Kubernetes client.
 //!
 //! Objects are read by name, one at a time and only those that the pod names, so that the Node authorizer takes the host for
-//! an ordinary node. Services are the exception: a node may watch them all.
+//! an ordinary node. Services are the exception: a node may watch them all. What a provider asks for later, of volumes and
+//! registries, is not read before it asks.
 
 mod env;
-mod expand;
+pub(crate) mod expand;
 mod field;
 mod network;
+mod objects;
 pub(crate) mod quantity;
 mod reads;
+mod registry;
 mod services;
+mod token;
+pub(super) mod volumes;
+mod watches;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use k8s_openapi::api::core::v1::{ConfigMap, Container, Secret};
-use kube::{Api, Client};
+use k8s_openapi::api::core::v1::Container;
+use kube::Client;
 
-use self::env::Kind;
-use self::reads::Reads;
+use self::objects::{Key, Kind, Lookup, Objects, READ_TIMEOUT};
+use self::registry::Keyring;
 use self::services::Services;
+pub(super) use self::token::Tokens;
+use self::volumes::Rendered;
+pub(super) use self::watches::Followed;
 use super::object::PodObject;
-use crate::apiserver::timed;
-use crate::provider::{Address, DesiredPod, Provider, ResolvedContainer};
+use crate::provider::{Address, Credential, DesiredPod, Provider, ResolvedContainer};
 
 /// What resolution needs to know of the node.
 #[derive(Clone, Debug, Default)]
@@ -79,45 +86,13 @@ pub enum Problem {
     },
 }
 
-/// What became of one object. No `Debug`: it may hold secrets.
-enum Lookup {
-    Found(Data),
-    Absent,
-    Failed(String),
-}
-
-/// What an object holds.
-#[derive(Default)]
-struct Data {
-    texts: BTreeMap<String, String>,
-    /// Keys whose values are no UTF-8, which an environment cannot hold.
-    binary: BTreeSet<String>,
-}
-
-/// The objects that a pod's environment names.
-#[derive(Default)]
-struct Sources {
-    config_maps: HashMap<String, Arc<Lookup>>,
-    secrets: HashMap<String, Arc<Lookup>>,
-}
-
-/// One request for a ConfigMap or Secret.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Pauses before a refused read is tried again; most often the first is enough.
-const AUTHORIZER_LAG: [Duration; 5] = [
-    Duration::from_millis(20),
-    Duration::from_millis(40),
-    Duration::from_millis(80),
-    Duration::from_millis(160),
-    Duration::from_millis(320),
-];
+/// The objects that something names, as they were read.
+type Sources = HashMap<(Kind, String), Arc<Lookup>>;
 
 /// Resolves pods of this node.
 pub struct Resolver {
     client: Client,
-    /// By kind, namespace and name.
-    reads: Reads<(Kind, String, String), Lookup>,
+    objects: Arc<Objects>,
     services: Services,
     node: Arc<ArcSwap<Node>>,
     provider: Arc<dyn Provider>,
@@ -126,127 +101,173 @@ pub struct Resolver {
 impl Resolver {
     /// A resolver, and the task that keeps its services up to date for as long as the process lives.
     pub fn start(client: Client, node: Arc<ArcSwap<Node>>, provider: Arc<dyn Provider>) -> Self {
-        let services = Services::start(client.clone());
-        Self { client, reads: Reads::default(), services, node, provider }
+        let (services, objects) = (Services::start(client.clone()), Arc::new(Objects::new(client.clone())));
+        Self { client, objects, services, node, provider }
     }
 
     /// The pod as a provider can run it, and what is worth an event.
     pub async fn resolve(&self, pod: &PodObject) -> (Result<DesiredPod, Problem>, Vec<Notice>) {
         let mut notices = Vec::new();
-        let containers = containers(pod);
-        let sources = self.read(pod, &containers).await;
-        // Variables of services are a snapshot: without the first list they would silently be none.
-        if !self.services.ready_within(READ_TIMEOUT).await {
-            let message = "the services of the cluster could not be listed yet; the host's identity must be allowed to"
-                .to_string();
-            return (Err(Problem::Missing { reason: "FailedToReadServices", message }), notices);
-        }
-        let result = self.assemble(pod, &containers, &sources, &mut notices);
+        let result = self.resolve_all(pod, &mut notices).await;
         (result, notices)
     }
 
-    /// The pod for a call that ends it: nothing is read and no container is resolved for a pod that goes.
+    async fn resolve_all(&self, pod: &PodObject, notices: &mut Vec<Notice>) -> Result<DesiredPod, Problem> {
+        let (network, left_out) = network::network(pod, &self.node.load())?;
+        notices.extend(left_out);
+        let places = containers(pod);
+        let sources = self.sources_of(pod, &places).await?;
+        let mut containers = Vec::with_capacity(places.len());
+        for place in &places {
+            let container = self.assemble(pod, &places, place, &[], &sources, notices)?;
+            if container.late && !self.provider.capabilities().resolves_late {
+                return Err(too_early(place));
+            }
+            containers.push(container);
+        }
+        Ok(DesiredPod { containers, network, ..self.unresolved(pod) })
+    }
+
+    /// One container, now that the pod's IPs are known; none: the pod has none of this name. Its sources are read anew: it is
+    /// a new attempt, and the kubelet does so.
+    pub(super) async fn container(
+        &self,
+        pod: &PodObject,
+        name: &str,
+        ips: &[String],
+        notices: &mut Vec<Notice>,
+    ) -> Option<Result<ResolvedContainer, Problem>> {
+        let places = containers(pod);
+        let place = places.iter().find(|place| place.container.name == name)?;
+        Some(match self.sources_of(pod, std::slice::from_ref(place)).await {
+            Ok(sources) => self.assemble(pod, &places, place, ips, &sources, notices),
+            Err(problem) => Err(problem),
+        })
+    }
+
+    /// The pod for a call that needs no container: nothing is read, as of a pod that goes or runs already.
     pub fn unresolved(&self, pod: &PodObject) -> DesiredPod {
+        // One whose network cannot be had was refused.
+        let network = network::network(pod, &self.node.load()).map(|(network, _)| network).unwrap_or_default();
         DesiredPod {
             id: pod.id(),
             revision: pod.revision.to_string(),
             manifest: pod.manifest().into(),
             containers: Vec::new(),
-            network: network::network(pod, &self.node.load()),
+            network,
         }
+    }
+
+    /// A volume's files. Tokens are kept in `tokens`, which are this pod's.
+    pub(super) async fn volume(
+        &self,
+        pod: &PodObject,
+        tokens: &Tokens,
+        name: &str,
+    ) -> Result<Rendered, volumes::Error> {
+        let plan = volumes::Plan::of(pod, name)?;
+        let needs = plan.needs();
+        let namespace = pod.id().namespace;
+        let objects = needs.objects.into_iter().map(|(kind, name)| {
+            let key = Key { kind, namespace: namespace.clone(), name };
+            async move { (self.objects.get(&key).await, key) }
+        });
+        let wanted = needs.tokens.into_iter();
+        let wanted = wanted.map(|wanted| async move { (tokens.get(&self.client, pod, &wanted).await, wanted) });
+        let (objects, tokens) =
+            futures::future::join(futures::future::join_all(objects), futures::future::join_all(wanted)).await;
+        let found = volumes::Found {
+            objects: objects.iter().map(|(found, key)| ((key.kind, key.name.clone()), found.clone())).collect(),
+            tokens: tokens.into_iter().map(|(token, wanted)| (wanted, token)).collect(),
+        };
+        let (node, containers) = (self.node.load(), containers(pod));
+        let (files, renew_at) =
+            plan.render(&volumes::Context { pod, node: &node, containers: &containers, found: &found })?;
+        Ok(Rendered { files, renew_at, used: objects.into_iter().map(|(found, key)| (key, found)).collect() })
+    }
+
+    /// Follows what a volume was rendered from, for as long as the answer is kept.
+    pub(super) fn follow(&self, rendered: &Rendered) -> Vec<Followed> {
+        let used = rendered.used.iter();
+        used.map(|(key, found)| self.objects.follow(key.clone(), found.clone())).collect()
+    }
+
+    /// Credentials for an image out of the pod's imagePullSecrets, and what is worth an event. Into those admission has copied
+    /// the service account's. An error: a Secret could not be read.
+    pub(super) async fn credentials(
+        &self,
+        pod: &PodObject,
+        image: &str,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Vec<Credential>, String> {
+        let namespace = pod.id().namespace;
+        let references = pod.spec.image_pull_secrets.iter().flatten().filter(|secret| !secret.name.is_empty());
+        let reads = references.map(|reference| {
+            let key = Key { kind: Kind::Secret, namespace: namespace.clone(), name: reference.name.clone() };
+            async move { (self.objects.read(&key).await, key.name) }
+        });
+        let secrets = futures::future::join_all(reads).await;
+        let mut keyring = Keyring::default();
+        for (secret, name) in secrets {
+            let useless = match &*secret {
+                Lookup::Found(secret) => keyring.add(secret).err().map(|error| error.to_string()),
+                Lookup::Absent => Some("it does not exist".into()),
+                Lookup::Failed(cause) => return Err(format!("cannot read Secret {name:?}: {cause}")),
+            };
+            // The kubelet's reason; it pulls all the same.
+            notices.extend(useless.map(|why| Notice {
+                reason: "FailedToRetrieveImagePullSecret",
+                message: format!("imagePullSecret {name:?} is of no use: {why}; the pull may fail for want of it"),
+            }));
+        }
+        Ok(keyring.lookup(image))
     }
 
     fn assemble(
         &self,
         pod: &PodObject,
         containers: &[Place<'_>],
+        place: &Place<'_>,
+        ips: &[String],
         sources: &Sources,
         notices: &mut Vec<Notice>,
-    ) -> Result<DesiredPod, Problem> {
+    ) -> Result<ResolvedContainer, Problem> {
         let node = self.node.load();
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let services = self.services.variables(namespace, pod.spec.enable_service_links.unwrap_or(true));
-        let context = env::Context { pod, containers, node: &node, sources, services: &services };
-        let mut resolved = Vec::with_capacity(containers.len());
-        for Place { path, container } in containers {
-            let env::Environment { env, late, command, args, secret_args } =
-                env::environment(&context, container, path, notices)?;
-            if late && !self.provider.capabilities().resolves_late {
-                let message = "status.podIP and status.podIPs are not known before the pod runs, and this provider does not fill them in";
-                return Err(Problem::Refused { field: format!("{path}.env"), message: message.into() });
-            }
-            let revision =
-                serde_json::to_value(container).map(|value| super::revision::of_container(&value)).unwrap_or_default();
-            let name = container.name.clone();
-            resolved.push(ResolvedContainer { name, command, args, env, secret_args, revision, late });
-        }
-        Ok(DesiredPod { containers: resolved, ..self.unresolved(pod) })
+        let context = env::Context { pod, containers, node: &node, ips, sources, services: &services };
+        let Place { path, container } = place;
+        let env::Environment { env, late, command, args, secret_args } =
+            env::environment(&context, container, path, notices)?;
+        let revision =
+            serde_json::to_value(container).map(|value| super::revision::of_container(&value)).unwrap_or_default();
+        Ok(ResolvedContainer { name: container.name.clone(), command, args, env, secret_args, revision, late })
     }
 
-    async fn read(&self, pod: &PodObject, containers: &[Place<'_>]) -> Sources {
-        let (config_maps, secrets) = names(containers);
-        if config_maps.is_empty() && secrets.is_empty() {
-            return Sources::default();
-        }
-        let namespace = &pod.id().namespace;
-        let maps: &Api<ConfigMap> = &Api::namespaced(self.client.clone(), namespace);
-        let secret: &Api<Secret> = &Api::namespaced(self.client.clone(), namespace);
-        let config_maps = config_maps.into_iter().map(|name| async {
-            let key = (Kind::ConfigMap, namespace.clone(), name.clone());
-            let read = || async { lookup(patient(|| maps.get_opt(&name)).await, texts_of_config_map) };
-            let found = self.reads.get(key, read).await;
-            (name, found)
+    /// What the environments of these containers refer to, read anew: they are a snapshot.
+    async fn sources_of(&self, pod: &PodObject, containers: &[Place<'_>]) -> Result<Sources, Problem> {
+        let namespace = pod.id().namespace;
+        let reads = names(containers).into_iter().map(|(kind, name)| {
+            let key = Key { kind, namespace: namespace.clone(), name };
+            async move {
+                let found = self.objects.read(&key).await;
+                ((kind, key.name), found)
+            }
         });
-        let secrets = secrets.into_iter().map(|name| async {
-            let key = (Kind::Secret, namespace.clone(), name.clone());
-            let read = || async { lookup(patient(|| secret.get_opt(&name)).await, texts_of_secret) };
-            let found = self.reads.get(key, read).await;
-            (name, found)
-        });
-        let (config_maps, secrets) =
-            futures::future::join(futures::future::join_all(config_maps), futures::future::join_all(secrets)).await;
-        Sources { config_maps: config_maps.into_iter().collect(), secrets: secrets.into_iter().collect() }
-    }
-}
-
-/// A read that is refused is tried again for a moment: the Node authorizer learns from a watch that a pod was bound to this node,
-/// so that what the pod names is forbidden for as long as that lags behind (403).
-async fn patient<T, F: Future<Output = kube::Result<T>>>(read: impl Fn() -> F) -> kube::Result<T> {
-    for pause in AUTHORIZER_LAG {
-        match timed(READ_TIMEOUT, read()).await {
-            Err(kube::Error::Api(status)) if status.code == 403 => tokio::time::sleep(pause).await,
-            other => return other,
+        let sources = futures::future::join_all(reads).await.into_iter().collect();
+        // Variables of services are a snapshot too: without the first list they would silently be none.
+        if self.services.ready_within(READ_TIMEOUT).await {
+            return Ok(sources);
         }
-    }
-    timed(READ_TIMEOUT, read()).await
-}
-
-fn lookup<T>(read: kube::Result<Option<T>>, data: impl Fn(T) -> Data) -> Lookup {
-    match read {
-        Ok(Some(object)) => Lookup::Found(data(object)),
-        Ok(None) => Lookup::Absent,
-        Err(error) => Lookup::Failed(error.to_string()),
+        let message = "the services of the cluster could not be listed yet; the host's identity must be allowed to";
+        Err(Problem::Missing { reason: "FailedToReadServices", message: message.into() })
     }
 }
 
-/// What of a ConfigMap can be in an environment: not its `binaryData`, as with the kubelet.
-fn texts_of_config_map(map: ConfigMap) -> Data {
-    Data { texts: map.data.unwrap_or_default(), binary: BTreeSet::new() }
-}
-
-fn texts_of_secret(secret: Secret) -> Data {
-    let mut data = Data::default();
-    for (key, value) in secret.data.unwrap_or_default() {
-        match String::from_utf8(value.0) {
-            Ok(text) => {
-                data.texts.insert(key, text);
-            }
-            Err(_) => {
-                data.binary.insert(key);
-            }
-        }
-    }
-    data
+fn too_early(place: &Place<'_>) -> Problem {
+    let message =
+        "status.podIP and status.podIPs are not known before the pod runs, and this provider does not fill them in";
+    Problem::Refused { field: format!("{}.env", place.path), message: message.into() }
 }
 
 /// A container and its place in the pod, such as `spec.containers[0]`.
@@ -270,18 +291,18 @@ fn containers(pod: &PodObject) -> Vec<Place<'_>> {
     init.chain(ordinary).chain(ephemeral).collect()
 }
 
-/// Names of the ConfigMaps and Secrets that the environments of these containers refer to.
-fn names(containers: &[Place<'_>]) -> (BTreeSet<String>, BTreeSet<String>) {
-    let (mut config_maps, mut secrets) = (BTreeSet::new(), BTreeSet::new());
+/// The ConfigMaps and Secrets that the environments of these containers refer to.
+fn names(containers: &[Place<'_>]) -> BTreeSet<(Kind, String)> {
+    let mut names = BTreeSet::new();
     for Place { container, .. } in containers {
         for from in container.env_from.iter().flatten() {
-            config_maps.extend(from.config_map_ref.iter().map(|r| r.name.clone()));
-            secrets.extend(from.secret_ref.iter().map(|r| r.name.clone()));
+            names.extend(from.config_map_ref.iter().map(|reference| (Kind::ConfigMap, reference.name.clone())));
+            names.extend(from.secret_ref.iter().map(|reference| (Kind::Secret, reference.name.clone())));
         }
         for source in container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref()) {
-            config_maps.extend(source.config_map_key_ref.iter().map(|r| r.name.clone()));
-            secrets.extend(source.secret_key_ref.iter().map(|r| r.name.clone()));
+            names.extend(source.config_map_key_ref.iter().map(|key| (Kind::ConfigMap, key.name.clone())));
+            names.extend(source.secret_key_ref.iter().map(|key| (Kind::Secret, key.name.clone())));
         }
     }
-    (config_maps, secrets)
+    names
 }

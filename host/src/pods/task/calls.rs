@@ -60,9 +60,6 @@ impl Task {
         for notice in notices {
             self.shared.events.pod_warning(&self.id, notice.reason, notice.message);
         }
-        if resolved.is_ok() {
-            self.known.missing_retry.reset();
-        }
         Some(resolved)
     }
 
@@ -101,6 +98,7 @@ impl Task {
             return self.not_created(&Error::new(Code::Internal, "CreateNotRecorded", error.to_string()));
         }
         self.recorded = true;
+        shared.refresh.begin(&self.id.uid);
         let (canceller, call) = Call::new();
         self.known.making();
         let result = self.attend(shared.provider.create_pod(call, desired), Ending::Ask(canceller)).await;
@@ -140,6 +138,12 @@ impl Task {
             Verdict::Exists => false,
             Verdict::Retry { slow } => slow,
         };
+        if let Some(missing) = self.shared.refresh.missing(&self.id.uid) {
+            // It was told in an event when the provider asked. The provider only failed for want of it.
+            self.known.waiting = Some(("ContainerCreating".into(), missing));
+            self.known.not_before = Some(Instant::now() + self.known.missing_retry.pause());
+            return;
+        }
         self.complain("FailedToCreatePod", &error.to_string());
         self.known.waiting = Some((error.reason.to_string(), error.message.clone()));
         self.known.pause(error, slow);
@@ -163,7 +167,11 @@ impl Task {
         let settling = self.known.settling(shared.provider.identity().settle);
         match answer {
             None => {}
-            Some(Ok(Some(observed))) => self.known.found(observed.into()),
+            Some(Ok(Some(observed))) => {
+                self.known.found(observed.into());
+                // Made by an earlier process, or by a call that did not tell: what it has of its volumes is not known.
+                self.known.object.iter().for_each(|object| shared.refresh.adopt(object));
+            }
             // Not there yet is not absent: the backend may still show it, or still make it.
             Some(Ok(None)) if settling.is_some() => self.known.not_before = settling,
             Some(Ok(None)) => {

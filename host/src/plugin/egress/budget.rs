@@ -1,0 +1,266 @@
+//! Request rates that a plugin declares, kept for all its calls and builds together.
+//!
+//! ```text
+//! request ▶ the budgets that it matches ▶ a place in the queue ▶ its turn ▶ Ticket
+//!                                                    └ after the call's deadline: at once, no turn
+//! ```
+//!
+//! A turn is when every budget of the request has room and nobody waits in front for one of them; `pace` says when there is room.
+
+mod matching;
+mod pace;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use http::request::Parts;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use self::matching::Matching;
+use self::pace::{Pace, Past, Plan};
+use super::failure::Failure;
+use crate::defaults::egress::RETRY_AFTER as LONGEST;
+use crate::plugin::bindings::exports::virtual_kubelet::provider::plugin as wit;
+use crate::provider::Error;
+
+/// The budgets of one build.
+pub(in crate::plugin) struct Budgets {
+    declared: Vec<(Matching, Arc<Bucket>)>,
+    queue: Arc<Queue>,
+}
+
+/// What one budget counts. Two builds that declare the same share it.
+struct Bucket {
+    pace: Pace,
+    /// Locked while the queue is.
+    past: Mutex<Past>,
+}
+
+/// All who wait, of all builds.
+struct Queue {
+    waiting: Mutex<Waiting>,
+    /// Somebody had a turn or left, or a budget rests.
+    changed: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    last: u64,
+    /// In the order of their coming.
+    requests: VecDeque<Request>,
+}
+
+struct Request {
+    number: u64,
+    buckets: Vec<Arc<Bucket>>,
+}
+
+/// A request that had its turn.
+pub(in crate::plugin) struct Ticket {
+    buckets: Vec<Arc<Bucket>>,
+    queue: Arc<Queue>,
+}
+
+/// There is no turn before the call's time is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::plugin) struct NoTurn {
+    /// Until there is.
+    pub(super) wait: Duration,
+}
+
+impl From<NoTurn> for Failure {
+    fn from(NoTurn { wait }: NoTurn) -> Self {
+        Self::Budget { wait }
+    }
+}
+
+impl Budgets {
+    /// No limits.
+    pub(in crate::plugin) fn none() -> Self {
+        Self { declared: Vec::new(), queue: Arc::new(Queue::new()) }
+    }
+
+    /// Of the next build, which inherits what equal budgets have counted. An error: one for each mistake in them.
+    pub(in crate::plugin) fn successor(&self, declared: &[wit::Budget]) -> Result<Self, Vec<Error>> {
+        let mut next = Self { declared: Vec::new(), queue: Arc::clone(&self.queue) };
+        let mut mistakes = Vec::new();
+        for (number, budget) in declared.iter().enumerate() {
+            match (Matching::new(budget), Pace::new(budget)) {
+                (Ok(matching), Ok(pace)) => {
+                    let bucket = self.bucket(&matching, pace).unwrap_or_else(|| Arc::new(Bucket::new(pace)));
+                    next.declared.push((matching, bucket));
+                }
+                (matching, pace) => {
+                    mistakes.extend([matching.err(), pace.err()].into_iter().flatten().map(|wrong| wrong.of(number)));
+                }
+            }
+        }
+        if mistakes.is_empty() { Ok(next) } else { Err(mistakes) }
+    }
+
+    fn bucket(&self, matching: &Matching, pace: Pace) -> Option<Arc<Bucket>> {
+        let same = |(of, bucket): &&(Matching, Arc<Bucket>)| of == matching && bucket.pace == pace;
+        self.declared.iter().find(same).map(|(_, bucket)| Arc::clone(bucket))
+    }
+
+    /// Waits for the request's turn; at once an error if that would come after `until`.
+    pub(in crate::plugin) async fn turn(&self, request: &Parts, until: Option<Instant>) -> Result<Ticket, NoTurn> {
+        let matched = self.declared.iter().filter(|(matching, _)| matching.matches(request));
+        let buckets: Vec<_> = matched.map(|(_, bucket)| Arc::clone(bucket)).collect();
+        let ticket = Ticket { buckets, queue: Arc::clone(&self.queue) };
+        if !ticket.buckets.is_empty() {
+            self.queue.wait(&ticket.buckets, until).await?;
+        }
+        Ok(ticket)
+    }
+}
+
+impl Queue {
+    fn new() -> Self {
+        Self { waiting: Mutex::default(), changed: watch::Sender::new(()) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn wait(&self, buckets: &[Arc<Bucket>], until: Option<Instant>) -> Result<(), NoTurn> {
+        let mut changed = self.changed.subscribe();
+        let place = Place { number: self.lock().enter(buckets), queue: self };
+        loop {
+            changed.mark_unchanged();
+            let now = Instant::now();
+            let turn = self.lock().turn(place.number, now);
+            let Some(at) = turn else { return Ok(()) };
+            if until.is_some_and(|until| at > until) {
+                return Err(NoTurn { wait: at.saturating_duration_since(now) });
+            }
+            tokio::select! {
+                // The sender is the queue's own.
+                _ = changed.changed() => {}
+                // One that is due waits for those in front to go.
+                () = sleep_until(at), if at > now => {}
+            }
+        }
+    }
+}
+
+/// A place in the queue, given up when it is dropped.
+struct Place<'a> {
+    number: u64,
+    queue: &'a Queue,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.queue.lock().requests.retain(|request| request.number != self.number);
+        self.queue.changed.send_replace(());
+    }
+}
+
+impl Waiting {
+    fn enter(&mut self, buckets: &[Arc<Bucket>]) -> u64 {
+        self.last += 1;
+        self.requests.push_back(Request { number: self.last, buckets: buckets.to_vec() });
+        self.last
+    }
+
+    /// When a request's turn comes, if all in front take theirs; none: it is now, and counted.
+    fn turn(&self, number: u64, now: Instant) -> Option<Instant> {
+        let mut plans = Plans::default();
+        for request in &self.requests {
+            let at = plans.room(&request.buckets, now);
+            if request.number != number {
+                plans.count(&request.buckets, at);
+                continue;
+            }
+            if at > now || plans.has_any(&request.buckets) {
+                return Some(at);
+            }
+            request.buckets.iter().for_each(|bucket| bucket.lock().count(bucket.pace, now));
+        }
+        None
+    }
+}
+
+/// What each bucket will have counted when those in front have had their turns.
+#[derive(Default)]
+struct Plans<'a>(Vec<(&'a Arc<Bucket>, Plan)>);
+
+impl<'a> Plans<'a> {
+    fn of(&self, bucket: &Arc<Bucket>) -> Option<&Plan> {
+        self.0.iter().find(|(of, _)| Arc::ptr_eq(of, bucket)).map(|(_, plan)| plan)
+    }
+
+    fn has_any(&self, buckets: &[Arc<Bucket>]) -> bool {
+        buckets.iter().any(|bucket| self.of(bucket).is_some())
+    }
+
+    /// When all of them have room.
+    fn room(&self, buckets: &[Arc<Bucket>], now: Instant) -> Instant {
+        let none = Plan::default();
+        let room = |bucket: &Arc<Bucket>| bucket.lock().room(bucket.pace, self.of(bucket).unwrap_or(&none), now);
+        buckets.iter().map(room).fold(now, Instant::max)
+    }
+
+    fn count(&mut self, buckets: &'a [Arc<Bucket>], at: Instant) {
+        for bucket in buckets {
+            match self.0.iter_mut().find(|(of, _)| Arc::ptr_eq(of, bucket)) {
+                Some((_, plan)) => bucket.lock().plan(bucket.pace, plan, at),
+                None => {
+                    let mut plan = Plan::default();
+                    bucket.lock().plan(bucket.pace, &mut plan, at);
+                    self.0.push((bucket, plan));
+                }
+            }
+        }
+    }
+}
+
+impl Bucket {
+    fn new(pace: Pace) -> Self {
+        Self { pace, past: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Past> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket {
+    /// A server that says when to come back is not asked again before, by whatever its budgets count.
+    pub(super) fn heed(&self, response: &http::response::Parts) {
+        let limits = matches!(response.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        let said = response.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let pause = said.filter(|_| limits).and_then(|said| retry_after(said, Timestamp::now()));
+        let Some(pause) = pause.filter(|_| !self.buckets.is_empty()) else { return };
+        tracing::info!(pause_ms = pause.as_millis(), "a server asks for a pause: requests of the same budgets wait");
+        let until = Instant::now() + pause;
+        {
+            let _waiting = self.queue.lock();
+            self.buckets.iter().for_each(|bucket| bucket.lock().pause(until));
+        }
+        self.queue.changed.send_replace(());
+    }
+}
+
+/// Seconds or a date (RFC 9110, 10.2.3), at most an hour.
+fn retry_after(said: &str, now: Timestamp) -> Option<Duration> {
+    let said = said.trim();
+    let pause = if !said.is_empty() && said.bytes().all(|byte| byte.is_ascii_digit()) {
+        Duration::from_secs(said.parse().unwrap_or(u64::MAX))
+    } else {
+        let then = DateTimeParser::new().parse_timestamp(said).ok()?;
+        Duration::try_from(then.duration_since(now)).ok()?
+    };
+    Some(pause.min(LONGEST))
+}
+
+#[cfg(test)]
+mod tests;
