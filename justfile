@@ -33,6 +33,11 @@ test *ARGS: plugins _next
     @{{ say }} "running the tests; the first one that needs a control plane builds it, once (about five minutes)"
     cargo test --workspace "$@"
 
+# Run the tests with a real container engine against Podman instead of Docker
+test-podman *ARGS: plugins
+    cargo build --workspace --bins
+    VK_TEST_ENGINE=podman cargo test --workspace --test docker "$@"
+
 # Check format and lints, for this machine and for WebAssembly
 lint: setup
     cargo fmt --all --check

@@ -51,15 +51,21 @@ fn is_first_start(sandbox: &Details) -> bool {
     sandbox.state.started_at.zip(sandbox.created).is_some_and(|(started, made)| started.since(made) < SOON)
 }
 
-/// A pod's sandbox, as the host sees it.
+/// A pod's sandbox, as the host sees it. Containers join it once it is filled, so that one that has none may not be: a host
+/// that was killed after its start filled nothing.
 ///
 /// # Errors
 /// Not known.
 pub(crate) fn observed(context: &Context, pod: &PodSeen, details: &Details, mark: Mark) -> Result<Sandbox> {
     let ready = details.state.is_running()
         && !has_lost_containers(pod, details)
-        && (is_first_start(details) || is_filled(context, details)?);
-    Ok(Sandbox {
+        && ((is_first_start(details) && pod.has_joined(&details.id)) || is_filled(context, details)?);
+    Ok(shown(context, details, mark, ready))
+}
+
+/// The same of one of which it is known whether it is ready.
+fn shown(context: &Context, details: &Details, mark: Mark, ready: bool) -> Sandbox {
+    Sandbox {
         id: mark.pod,
         revision: mark.revision,
         ready,
@@ -67,7 +73,7 @@ pub(crate) fn observed(context: &Context, pod: &PodSeen, details: &Details, mark
         ips: if ready { addresses(context, details) } else { Vec::new() },
         host_ip: Some(context.address()),
         created_ms: details.created.map(Time::as_millis),
-    })
+    }
 }
 
 /// A pod of which the sandbox is gone, and something else is not.

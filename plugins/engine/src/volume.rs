@@ -74,7 +74,13 @@ impl Engine {
     /// There was no answer, or the engine said no.
     pub fn volumes(&self, labels: &[(&str, &str)]) -> Result<Vec<Volume>> {
         let listed: Listed = self.read(&self.get("/volumes").query("filters", by_labels(labels)))?;
-        Ok(listed.volumes.unwrap_or_default())
+        let has = |volume: &Volume, (key, value): &(&str, &str)| {
+            volume.labels.as_ref().and_then(|labels| labels.get(*key)).is_some_and(|there| there == value)
+        };
+        let mut volumes = listed.volumes.unwrap_or_default();
+        // Podman lists what has one of them.
+        volumes.retain(|volume| labels.iter().all(|label| has(volume, label)));
+        Ok(volumes)
     }
 
     /// Removes a volume. false: it was not there.

@@ -9,7 +9,7 @@ use serde_json::json;
 use vk_tests::cluster::{Corner, within};
 use vk_tests::engine::{Engine, Kind, tagged};
 
-use crate::corner::{at_engine, container, corner, idle, last_words, once, pod, restarts, status, waits_for};
+use crate::corner::{at_engine, container, corner, idle, last_words, once, pod, restarts, status, told, waits_for};
 
 /// Two restarts: at once, and after ten seconds.
 const CRASHES: Duration = Duration::from_secs(60);
@@ -133,8 +133,7 @@ async fn a_command_that_is_not_there_is_told_and_tried_again() -> Result<()> {
     let missing = json!({"name": "main", "image": tagged(1), "command": ["/no/such/program"]});
     corner.create(pod(&corner, "loops", missing.clone())).await?;
     corner.create(once(&corner, "fails", missing)).await?;
-    let event = corner.event("loops", "Failed").await?;
-    ensure!(event.message.as_deref().is_some_and(|message| message.contains("/no/such/program")), "{event:?}");
+    told(&corner, "loops", "Failed", "/no/such/program").await?;
     let failed = corner.in_phase("fails", "Failed").await?;
     let end = terminated(&failed, "main").context("it has not ended")?;
     ensure!(end.reason.as_deref() == Some("StartError") && [127, 128].contains(&end.exit_code), "{end:?}");

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Result, anyhow, ensure};
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -132,6 +132,19 @@ pub(crate) async fn last_words(corner: &Corner<'_>, pod: &str) -> Result<String>
     let log = corner.log(pod).await?;
     ensure!(phase(&ended) == "Succeeded", "{pod} has failed; it said {log:?}");
     Ok(log)
+}
+
+/// Waits for an event on the pod that says this.
+pub(crate) async fn told(corner: &Corner<'_>, pod: &str, reason: &str, says: &str) -> Result<()> {
+    let fields = ListParams::default().fields(&format!("involvedObject.name={pod},reason={reason}"));
+    let events = objects::<Event>(corner);
+    eventually(&format!("{reason} of {pod} says {says:?}"), || async {
+        let events = events.list(&fields).await?.items;
+        let messages: Vec<&str> = events.iter().filter_map(|event| event.message.as_deref()).collect();
+        ensure!(messages.iter().any(|message| message.contains(says)), "{messages:?}");
+        Ok(Some(()))
+    })
+    .await
 }
 
 /// The status of one of the pod's containers, of init containers too.

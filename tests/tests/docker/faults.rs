@@ -43,13 +43,18 @@ fn is_ready(pod: &Pod) -> bool {
     phase(pod) == "Running" && pod_condition(pod, "Ready").as_deref() == Some("True")
 }
 
+/// What is seen of a pod.
+fn shown(pod: &Pod) -> String {
+    format!("{}: {}", pod.name_any(), serde_json::to_string(&pod.status).unwrap_or_default())
+}
+
 /// Waits until these pods, and no others, are there and ready, and the engine runs each of their containers once.
 async fn converged(corner: &Corner<'_>, engine: &Engine, names: &[&str]) -> Result<()> {
     within(CONVERGED, "all pods that should be there are ready", || async {
         let pods = corner.pods().list(&ListParams::default()).await?.items;
         let mut there: Vec<String> = pods.iter().map(kube::ResourceExt::name_any).collect();
         there.sort();
-        let unready: Vec<&Pod> = pods.iter().filter(|pod| !is_ready(pod)).collect();
+        let unready: Vec<String> = pods.iter().filter(|pod| !is_ready(pod)).map(|pod| shown(pod)).collect();
         ensure!(there == names && unready.is_empty(), "{there:?}, of which {unready:?}");
         once_each(corner, engine, &pods).await?;
         Ok(Some(()))
@@ -97,9 +102,21 @@ async fn delete_all(corner: &Corner<'_>, engine: &Engine) -> Result<()> {
     nothing_left(corner, engine).await
 }
 
-/// Streams that do not end by themselves.
-fn is_endless(asked: &Asked) -> bool {
-    asked.path == "/events" || asked.path.ends_with("/logs")
+/// A storm: of what acts more than a fifth is lost or late, of the rest a tenth.
+fn blow(asked: &Asked) -> Fault {
+    // Streams do not end by themselves: their answer is never whole.
+    let is_endless = asked.path == "/events" || asked.path.ends_with("/logs");
+    // Spread over requests that are alike, and the same in every run as far as these are.
+    let dice = (asked.number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % 100;
+    match dice {
+        0..8 if asked.acts() => Fault::LoseAnswer,
+        8..14 if asked.acts() => Fault::LoseRequest,
+        14..22 if asked.acts() => Fault::Late(Duration::from_millis(700)),
+        0..3 if !is_endless => Fault::LoseAnswer,
+        3..6 => Fault::LoseRequest,
+        6..10 => Fault::Late(Duration::from_millis(700)),
+        _ => Fault::None,
+    }
 }
 
 #[tokio::test]
@@ -108,13 +125,7 @@ async fn answers_that_are_late_or_lost_make_nothing_twice() -> Result<()> {
     let engine = Engine::shared().await?;
     let storm = Arc::new(AtomicBool::new(true));
     let blows = storm.clone();
-    let faults = move |asked: &Asked| match asked.number % 8 {
-        _ if !blows.load(Ordering::Relaxed) => Fault::None,
-        3 if !is_endless(asked) => Fault::LoseAnswer,
-        5 => Fault::LoseRequest,
-        6 => Fault::Late(Duration::from_millis(700)),
-        _ => Fault::None,
-    };
+    let faults = move |asked: &Asked| if blows.load(Ordering::Relaxed) { blow(asked) } else { Fault::None };
     let proxy = Proxy::before(engine, "storm", faults)?;
     let corner = corner_at("storm", proxy.socket(), plugin("docker")?).await?;
     put_conf(&corner).await?;

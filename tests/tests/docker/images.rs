@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use vk_tests::cluster::{Corner, within};
 use vk_tests::engine::{Engine, Registry};
 
-use crate::corner::{change, corner, idle, pod, put, waits_for};
+use crate::corner::{change, corner, idle, pod, put, told, waits_for};
 
 /// A pull is tried again after ten seconds, and then after twenty.
 const PULLS: Duration = Duration::from_secs(90);
@@ -53,8 +53,7 @@ async fn an_image_that_is_not_there_is_waited_for() -> Result<()> {
     let image = "127.0.0.1:5000/late/app:1";
     corner.create(of(&corner, "web", image, Some("good"))).await?;
     until_waits(&corner, "web", "ErrImagePull").await?;
-    let failed = corner.event("web", "Failed").await?;
-    ensure!(failed.message.as_deref().is_some_and(|message| message.contains(image)), "{failed:?}");
+    told(&corner, "web", "Failed", image).await?;
     until_waits(&corner, "web", "ImagePullBackOff").await?;
     corner.event("web", "BackOff").await?;
     ensure!(registry.publish(engine, "late/app").await? == image);

@@ -59,7 +59,7 @@ async fn lines_come_whole_with_their_times_and_are_cut_where_one_asks() -> Resul
     corner.create(once(&corner, "web", container("main", script))).await?;
     let log = last_words(&corner, "web").await?;
     let lines: Vec<&str> = log.lines().collect();
-    let [first, long, other, last] = lines[..] else { anyhow::bail!("{} lines, {} bytes", lines.len(), log.len()) };
+    let [first, long, other, last] = lines[..] else { anyhow::bail!("{lines:?}") };
     ensure!(
         (first, other, last) == ("first", "other", "last")
             && long.len() == 40_000

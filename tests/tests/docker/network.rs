@@ -91,7 +91,9 @@ async fn containers_of_a_pod_share_their_network_and_a_port_of_the_node_leads_th
     }
     eventually("its neighbour has asked", || async {
         let params = kube::api::LogParams { container: Some("asks".into()), ..Default::default() };
-        Ok((corner.pods().logs("web", &params).await? == "web\n").then_some(()))
+        let log = corner.pods().logs("web", &params).await?;
+        ensure!(log == "web\n", "{log:?}");
+        Ok(Some(()))
     })
     .await
 }

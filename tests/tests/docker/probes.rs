@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 use vk_tests::cluster::{Corner, pod_condition};
 
-use crate::corner::{container, corner, pod, restarts, status};
+use crate::corner::{container, corner, pod, restarts, status, told};
 
 fn is_ready(pod: &Pod) -> bool {
     pod_condition(pod, "Ready").as_deref() == Some("True")
@@ -32,8 +32,7 @@ async fn readiness_by_a_command_comes_and_goes_without_a_restart() -> Result<()>
     until_ready(&corner, "web", true).await?;
     let late = until_ready(&corner, "web", false).await?;
     ensure!(restarts(&late, "main") == 0);
-    let told = corner.event("web", "Unhealthy").await?;
-    ensure!(told.message.as_deref().is_some_and(|message| message.starts_with("Readiness probe failed")), "{told:?}");
+    told(&corner, "web", "Unhealthy", "Readiness probe failed").await?;
     Ok(())
 }
 
@@ -50,7 +49,7 @@ async fn a_container_whose_http_probe_fails_is_started_again_once_it_had_started
     probed["volumeMounts"] = json!([{"name": "notes", "mountPath": "/notes"}]);
     // It would not survive its own slow start without the first.
     probed["startupProbe"] = json!({"httpGet": get, "periodSeconds": 1, "failureThreshold": 30});
-    probed["livenessProbe"] = json!({"httpGet": get, "periodSeconds": 1, "failureThreshold": 1});
+    probed["livenessProbe"] = json!({"httpGet": get, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 2});
     let mut pod = pod(&corner, "web", probed);
     pod["spec"]["volumes"] = json!([{"name": "notes", "emptyDir": {}}]);
     corner.create(pod).await?;
@@ -116,8 +115,8 @@ async fn readiness_by_the_health_service_of_grpc() -> Result<()> {
         corner.create(pod(&corner, name, probed)).await?;
     }
     until_ready(&corner, "serves", true).await?;
-    let told = corner.event("does-not", "Unhealthy").await?;
-    ensure!(told.message.as_deref().is_some_and(|message| message.contains("NOT_SERVING")), "{told:?}");
+    // Before the server listens the probe says something else.
+    told(&corner, "does-not", "Unhealthy", "NOT_SERVING").await?;
     ensure!(!is_ready(&corner.pods().get("does-not").await?));
     Ok(())
 }

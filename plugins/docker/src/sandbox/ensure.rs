@@ -16,7 +16,7 @@ use vk_provider::cluster::{self, Files};
 use vk_provider::containers::Sandbox;
 use vk_provider::{Code, DesiredPod, Error, Result, clock};
 
-use super::{group, has_lost_containers, is_filled, marker, observed, spec};
+use super::{group, has_lost_containers, is_filled, marker, shown, spec};
 use crate::context::{Context, PodSeen, Seen};
 use crate::labels::{self, Kind, Mark};
 use crate::manifest::{List, Manifest, Spec};
@@ -52,7 +52,7 @@ pub(crate) fn ensure(context: &Context, pod: &DesiredPod, manifest: &Manifest) -
         None => plan.make(&seen)?,
     };
     let mark = Mark::read(&context.node, &details.config.labels).ok_or_else(|| foreign(&details.id))?;
-    observed(context, &seen, &details, mark)
+    Ok(shown(context, &details, mark, true))
 }
 
 /// How far an earlier try came.

@@ -107,6 +107,20 @@ fn a_lost_answer_at_any_step_ends_in_one_sandbox() {
 }
 
 #[test]
+fn one_that_runs_and_was_not_filled_is_not_ready() {
+    let engine = Engine::docker();
+    let image = crate::pause::image(&crate::context::Context::reach().unwrap());
+    engine.0.borrow_mut().images.insert(image, serde_json::Value::Null);
+    // The host was killed just after the start.
+    engine.0.borrow_mut().lost.push("POST /containers/id1/start".to_owned());
+    Docker::ensure_sandbox(plain()).unwrap_err();
+    let seen = Docker::get_sandbox(plain().id).unwrap().unwrap();
+    assert_eq!(addresses(&seen.sandbox), (false, vec![]));
+    assert!(Docker::ensure_sandbox(plain()).unwrap().ready);
+    assert!(Docker::get_sandbox(plain().id).unwrap().unwrap().sandbox.ready);
+}
+
+#[test]
 fn a_name_that_somebody_else_has_is_not_taken_over() {
     let engine = Engine::docker();
     sandboxed(&engine, &plain());

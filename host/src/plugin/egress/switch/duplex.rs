@@ -176,6 +176,9 @@ impl OutputStream for Output {
         if bytes.len() > self.room()? {
             return Err(StreamError::trap("more is written than there is room for"));
         }
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.state.send_modify(|state| state.unsent += bytes.len());
         self.accepted.send(bytes).map_err(|_| StreamError::Closed)
     }

@@ -144,7 +144,7 @@ fn verdict(scene: &Scene<'_>, container: &ContainerSpec, running: &Container) ->
         return Some(order(scene, container, running, message, None, again));
     } else if known.hook_failed == Some(running.attempt) {
         return Some(order(scene, container, running, "FailedPostStartHook".into(), None, false));
-    } else if running.image != container.image {
+    } else if !running.image.is_empty() && running.image != container.image {
         // Whatever its policy says: it is another container now.
         (format!("{title} definition changed"), true, None)
     } else {

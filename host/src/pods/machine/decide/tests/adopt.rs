@@ -59,6 +59,12 @@ fn a_container_that_runs_is_left_alone() {
 }
 
 #[test]
+fn so_is_one_whose_image_nobody_knows() {
+    let mut stage = found(one(), vec![Container { image: String::new(), ..container("a", 0, Phase::Running) }]);
+    assert!(stage.run().did().is_empty());
+}
+
+#[test]
 fn one_that_ended_meanwhile_is_run_again_under_the_next_number() {
     let ended = Container { exit_code: Some(7), ..container("a", 3, Phase::Exited) };
     let mut stage = found(one(), vec![ended]);

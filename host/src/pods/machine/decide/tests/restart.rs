@@ -84,6 +84,17 @@ fn a_crash_loop_is_told_in_the_kubelet_s_words() {
 }
 
 #[test]
+fn how_long_it_ran_is_what_the_engine_says() {
+    let mut stage = one("Always", json!({}));
+    stage.exit("a", 0, 1).run();
+    stage.exit("a", 1, 1).run();
+    stage.after(10).did();
+    let started_ms = Some(stage.now.0 - 601_000);
+    let ended = Container { started_ms, finished_ms: Some(stage.now.0), ..container("a", 2, Phase::Exited) };
+    assert!(stage.put(ended).run().did().contains(&"start a 3".to_string()), "it ran well for ten minutes");
+}
+
+#[test]
 fn while_it_is_started_again_it_is_told_as_before() {
     let mut stage = one("Always", json!({}));
     stage.slow = vec!["start".into()];
