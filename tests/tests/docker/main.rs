@@ -12,9 +12,11 @@ mod ending;
 mod faults;
 mod ground;
 mod images;
+mod killed;
 mod logs;
 mod network;
 mod probes;
+mod swap;
 mod volumes;
 mod workloads;
 

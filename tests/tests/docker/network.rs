@@ -82,7 +82,7 @@ async fn containers_of_a_pod_share_their_network_and_a_port_of_the_node_leads_th
     let mut serving = container("main", serve);
     serving["ports"] = json!([{"containerPort": 7000, "hostPort": 17000}]);
     let mut pod = pod(&corner, "web", serving);
-    let asks = container("asks", "until nc 127.0.0.1 7000; do sleep 0.1; done; exec sleep 100000");
+    let asks = container("asks", "until nc 127.0.0.1 7000 2>/dev/null; do sleep 0.1; done; exec sleep 100000");
     pod["spec"]["containers"].as_array_mut().context("no list")?.push(asks);
     corner.create(pod).await?;
     let running = corner.running("web").await?;
