@@ -3,7 +3,7 @@
 use vk_engine::Failure;
 use vk_provider::{Deletion, Error, PodRef, Result};
 
-use crate::context::Context;
+use crate::context::{Context, Seen};
 use crate::labels;
 use crate::volumes::files::message;
 use crate::volumes::{OWN, ROOT};
@@ -33,6 +33,26 @@ pub(crate) fn stop(context: &Context, id: &PodRef, name: &str, attempt: u32, kil
         Err(failure) if failure.is_conflict() || failure.is_not_found() => Ok(Deletion::Gone),
         outcome => Ok(outcome.map(|()| Deletion::Stopping)?),
     }
+}
+
+/// Ends a container at once. One that does not run has ended already.
+///
+/// # Errors
+/// The engine said no.
+pub(crate) fn kill(context: &Context, seen: &Seen) -> Result<()> {
+    match context.engine.kill_container(&seen.id, KILL) {
+        Err(failure) if !failure.is_conflict() && !failure.is_not_found() => Err(failure.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Ends what holds a pod's addresses, host ports and memory. Its containers' logs and last words stay.
+///
+/// # Errors
+/// The engine said no.
+pub(crate) fn stop_sandbox(context: &Context, id: &PodRef) -> Result<()> {
+    let seen = context.pod(id)?;
+    seen.sandboxes.iter().filter(|sandbox| sandbox.running).try_for_each(|sandbox| kill(context, sandbox))
 }
 
 /// Removes an attempt that has ended.

@@ -135,6 +135,10 @@ impl Containers for Docker {
         end::remove(&Context::reach()?, &id, &name, attempt)
     }
 
+    fn stop_sandbox(id: PodRef) -> Result<()> {
+        end::stop_sandbox(&Context::reach()?, &id)
+    }
+
     fn remove_sandbox(id: PodRef) -> Result<Deletion> {
         end::remove_all(&Context::reach()?, &id)
     }

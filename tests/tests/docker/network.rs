@@ -98,6 +98,24 @@ async fn containers_of_a_pod_share_their_network_and_a_port_of_the_node_leads_th
     .await
 }
 
+/// A Job's pod stays for its log and must not keep the port from the next one.
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn a_pod_that_has_ended_gives_its_port_of_the_node_back_and_keeps_its_log() -> Result<()> {
+    let corner = corner("port-back").await?;
+    for name in ["one", "two"] {
+        let mut runs = container("main", "echo done");
+        runs["ports"] = json!([{"containerPort": 7000, "hostPort": 17002}]);
+        let mut pod = pod(&corner, name, runs);
+        pod["spec"]["restartPolicy"] = json!("Never");
+        corner.create(pod).await?;
+        corner.until(name, "has ended", |pod| phase(pod) == "Succeeded").await?;
+    }
+    let log = corner.pods().logs("one", &kube::api::LogParams::default()).await?;
+    ensure!(log == "done\n", "{log:?}");
+    Ok(())
+}
+
 #[tokio::test]
 #[ignore = "in a namespace"]
 async fn a_pod_on_the_machines_own_network_has_the_nodes_address() -> Result<()> {

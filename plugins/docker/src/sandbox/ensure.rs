@@ -17,7 +17,8 @@ use vk_provider::containers::Sandbox;
 use vk_provider::{Code, DesiredPod, Error, Result, clock};
 
 use super::{group, has_lost_containers, is_filled, marker, shown, spec};
-use crate::context::{Context, PodSeen, Seen};
+use crate::context::{Context, PodSeen};
+use crate::end::kill;
 use crate::labels::{self, Kind, Mark};
 use crate::manifest::{List, Manifest, Spec};
 use crate::pause;
@@ -88,7 +89,7 @@ impl Plan<'_> {
         let rendered = self.render()?;
         // One that was started again may still run, and hold the pod's ports.
         for lost in seen.containers.iter().chain(&seen.sandboxes).filter(|seen| seen.running) {
-            end(self.context, lost)?;
+            kill(self.context, lost)?;
         }
         self.make_volumes()?;
         let id = self.create(seen.next_sandbox())?;
@@ -177,14 +178,6 @@ impl Plan<'_> {
         let known = self.spec.all().filter(|placed| placed.list != List::Ephemeral);
         filling.messages(known.map(|placed| (placed.container.name.as_str(), 0)))?;
         filling.finish(Some(marker))
-    }
-}
-
-/// Ends a container at once.
-fn end(context: &Context, seen: &Seen) -> Result<()> {
-    match context.engine.kill_container(&seen.id, "SIGKILL") {
-        Err(failure) if !failure.is_conflict() && !failure.is_not_found() => Err(failure.into()),
-        _ => Ok(()),
     }
 }
 

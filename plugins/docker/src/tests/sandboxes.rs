@@ -288,6 +288,23 @@ fn a_switch_that_fails_is_told_in_the_programs_words() {
 }
 
 #[test]
+fn a_pod_that_has_ended_gives_its_network_back_and_keeps_its_attempts() {
+    for engine in [Engine::docker as fn() -> Engine, Engine::podman] {
+        let engine = engine();
+        sandboxed(&engine, &plain());
+        start(&plain(), "c", 0).unwrap();
+        // The second time it does not run any more.
+        for _ in 0..2 {
+            assert_eq!(Docker::stop_sandbox(plain().id), Ok(()));
+            let seen = Docker::get_sandbox(plain().id).unwrap().unwrap();
+            assert_eq!((addresses(&seen.sandbox), seen.containers.len()), ((false, vec![]), 1));
+        }
+        assert_eq!(Docker::remove_sandbox(plain().id), Ok(Deletion::Gone));
+        assert_eq!(Docker::stop_sandbox(plain().id), Ok(()));
+    }
+}
+
+#[test]
 fn nothing_is_left_of_a_pod_that_is_removed() {
     for engine in [Engine::docker as fn() -> Engine, Engine::podman] {
         let engine = engine();
