@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -57,7 +57,7 @@ pub(crate) async fn converged(
         let pods = corner.pods().list(&ListParams::default()).await?.items;
         let mut there: Vec<String> = pods.iter().map(kube::ResourceExt::name_any).collect();
         there.sort();
-        let unready: Vec<String> = pods.iter().filter(|pod| !is_ready(pod)).map(|pod| shown(pod)).collect();
+        let unready: Vec<String> = pods.iter().filter(|pod| !is_ready(pod)).map(shown).collect();
         ensure!(there == names && unready.is_empty(), "{there:?}, of which {unready:?}");
         once_each(corner, engine, &pods).await?;
         Ok(Some(()))
@@ -147,6 +147,35 @@ async fn answers_that_are_late_or_lost_make_nothing_twice() -> Result<()> {
     converged(&corner, engine, ["c", "d", "e", "f"]).await?;
     let (requests, happened) = proxy.counts();
     ensure!(happened > 20, "{happened} faults in {requests} requests");
+    made_once(&proxy)?;
+    delete_all(&corner, engine).await
+}
+
+/// Longer than the host waits for an answer.
+const TOO_LATE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn an_answer_that_comes_when_nobody_waits_any_more_makes_nothing_twice() -> Result<()> {
+    let engine = Engine::shared().await?;
+    let creates = AtomicU32::new(0);
+    // The sandbox, the init container, and then the one that is held.
+    let faults = move |asked: &Asked| match asked.path.as_str() {
+        "/containers/create" if creates.fetch_add(1, Ordering::Relaxed) == 2 => Fault::Late(TOO_LATE),
+        _ => Fault::None,
+    };
+    let proxy = Proxy::before(engine, "late", faults)?;
+    let corner = corner_at("late", proxy.socket(), plugin("docker")?).await?;
+    put_conf(&corner).await?;
+    let began = Instant::now();
+    create(&corner, "a").await?;
+    within(TOO_LATE + CONVERGED, "the pod is ready", || async {
+        Ok(is_ready(&corner.pods().get("a").await?).then_some(()))
+    })
+    .await?;
+    ensure!(began.elapsed() < TOO_LATE, "it has waited for the answer");
+    ensure!(proxy.counts().1 == 1, "no answer was late");
+    converged(&corner, engine, ["a"]).await?;
     made_once(&proxy)?;
     delete_all(&corner, engine).await
 }
