@@ -4,11 +4,12 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use http::Method;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use vk_tests::cluster::{Corner, eventually, within};
-use vk_tests::engine;
+use vk_tests::cluster::{Corner, eventually, phase, within};
+use vk_tests::engine::{self, Engine, tagged};
 
 use crate::corner::{change, container, corner, last_words, log_until, once, pod, put, restarts};
 
@@ -122,6 +123,30 @@ async fn an_empty_dir_is_shared_kept_over_a_restart_and_bounded_in_memory() -> R
     Ok(())
 }
 
+/// The provider looks once a minute.
+const LOOKED_AT: Duration = Duration::from_secs(150);
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn a_pod_that_puts_more_into_a_volume_than_may_be_there_is_evicted() -> Result<()> {
+    let corner = corner("evicted").await?;
+    let mut full = container("main", "dd if=/dev/zero of=/data/big bs=1M count=3; exec sleep 100000");
+    full["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
+    let mut pod = pod(&corner, "web", full);
+    pod["spec"]["volumes"] = json!([{"name": "data", "emptyDir": {"sizeLimit": "1Mi"}}]);
+    corner.create(pod).await?;
+    corner.running("web").await?;
+    let evicted = within(LOOKED_AT, "it has failed", || async {
+        let pod = corner.pods().get("web").await?;
+        Ok((phase(&pod) == "Failed").then_some(pod.status))
+    });
+    let status = evicted.await?.context("no status")?;
+    let said = status.message.as_deref().unwrap_or_default();
+    ensure!(status.reason.as_deref() == Some("Evicted"), "{status:?}");
+    ensure!(said.contains("Usage of EmptyDir volume \"data\" exceeds the limit"), "{said}");
+    Ok(())
+}
+
 #[tokio::test]
 #[ignore = "in a namespace"]
 async fn a_change_is_seen_within_a_minute_without_a_gap_and_never_by_a_sub_path() -> Result<()> {
@@ -161,6 +186,20 @@ async fn a_change_is_seen_within_a_minute_without_a_gap_and_never_by_a_sub_path(
     Ok(())
 }
 
+/// What a container says that has the root of the engine's machine, which no pod gets.
+async fn led_out(secret: &str) -> Result<String> {
+    let api = Engine::shared().await?.api();
+    let spec = json!({"Image": tagged(1), "Cmd": ["cat", format!("/m{secret}")], "HostConfig": {"Binds": ["/:/m:ro"]}});
+    let json = [("content-type", "application/json")];
+    api.send(Method::POST, "/containers/create?name=led-out", &json, spec.to_string().into_bytes()).await?;
+    api.send(Method::POST, "/containers/led-out/start", &[], Vec::new()).await?;
+    eventually("it has read", || async {
+        let log = api.send(Method::GET, "/containers/led-out/logs?stdout=1&stderr=1", &[], Vec::new()).await?;
+        Ok((!log.is_empty()).then_some(log))
+    })
+    .await
+}
+
 #[tokio::test]
 #[ignore = "in a namespace"]
 async fn a_planted_link_never_leads_a_sub_path_out_of_its_volume() -> Result<()> {
@@ -169,6 +208,7 @@ async fn a_planted_link_never_leads_a_sub_path_out_of_its_volume() -> Result<()>
     let secret = engine::folder()?.join("secret-of-the-machine");
     fs::write(&secret, "escaped")?;
     let secret = secret.to_str().context("no text")?;
+    ensure!(led_out(secret).await?.contains("escaped"), "what would be seen cannot be seen");
     let looking = |name: &str, mount: &str, sub: &str| {
         let script = format!("cat /m{secret} /m/..{secret} 2>&1; ls -a /m | tr '\\n' ' '; echo; echo end");
         let mut container = container(name, &script);
@@ -198,8 +238,7 @@ async fn a_planted_link_never_leads_a_sub_path_out_of_its_volume() -> Result<()>
     corner.create(again).await?;
     for (name, container) in [("before", "main"), ("before", "other"), ("again", "main")] {
         // Refusing to run is as good as not being led out.
-        let ended =
-            corner.until(name, "has ended", |pod| ["Succeeded", "Failed"].contains(&vk_tests::cluster::phase(pod)));
+        let ended = corner.until(name, "has ended", |pod| ["Succeeded", "Failed"].contains(&phase(pod)));
         ended.await?;
         let params = kube::api::LogParams { container: Some(container.into()), ..Default::default() };
         let log = corner.pods().logs(name, &params).await.unwrap_or_default();
