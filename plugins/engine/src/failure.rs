@@ -59,7 +59,7 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} ({})", self.request, self.message, self.status)
+        write!(f, "{} ({}: {})", self.message, self.request, self.status)
     }
 }
 
@@ -200,7 +200,7 @@ mod tests {
         ] {
             let error = Error::from(Failure::from(refusal(status, message)));
             assert_eq!((error.code, error.effect), (code, Effect::Unknown), "{status} {message}");
-            assert_eq!(error.message, format!("POST …/x: {message} ({status})"));
+            assert_eq!(error.message, format!("{message} (POST …/x: {status})"));
         }
     }
 

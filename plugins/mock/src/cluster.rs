@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::str::FromStr;
 
 use vk_provider::cluster::{self, Credential};
-use vk_provider::{DesiredPod, Error, PodRef, Result};
+use vk_provider::{DesiredPod, PodRef, Result};
 
 use crate::manifest::Spec;
 use crate::record::{hidden, ip};
@@ -43,7 +43,7 @@ pub(crate) fn credentials(id: &PodRef, spec: &Spec<'_>, script: &Script) -> Resu
     let mut lines = Vec::new();
     if script.log_credentials {
         for image in spec.containers.iter().map(|container| &container.image) {
-            let credentials = cluster::registry_credentials(id, image).map_err(Error::effect_none)?;
+            let credentials = cluster::registry_credentials(id, image)?;
             lines.extend(credentials.iter().map(|credential| line(image, credential, script.reveal_secrets)));
         }
     }
@@ -74,7 +74,7 @@ pub(crate) fn resolved<'a>(pod: &'a DesiredPod, spec: &Spec<'_>, script: &Script
     let mut pod = pod.clone();
     for container in pod.containers.iter_mut().filter(|container| container.late) {
         let answer = cluster::resolve_container(&pod.id, &container.name, &ips);
-        *container = answer.map_err(Error::effect_none)?;
+        *container = answer?;
     }
     Ok(Cow::Owned(pod))
 }

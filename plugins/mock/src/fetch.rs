@@ -1,18 +1,22 @@
 //! The annotation `fetch`: what create-pod asks the world for before it makes the workload, to see what a host lets
 //! through.
 //!
-//! One command a line. What comes of each is told in the pod's logs: `fetch COMMAND: OUTCOME`.
+//! One command a line. What comes of each is told in the pod's logs: `fetch COMMAND: OUTCOME`. Where it is required, the first one that
+//! fails is the answer of the call.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use vk_provider::http::{Cause, Failure, Request};
+use vk_provider::http::{Failure, Request, Response};
 use vk_provider::stream::{Broken, Input};
 use vk_provider::upgrade::{self, Duplex, Upgraded};
 use vk_provider::{Code, Error, Result, config};
 
 /// So much of a line is read. What is longer is no answer to a `ping`.
 const LONGEST_LINE: usize = 1 << 10;
+/// How often `follow` is sent on.
+const MOST_REDIRECTS: usize = 5;
 
 /// One line of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub(crate) enum Command {
     Get(String),
     /// `POST URL`, with an empty body.
     Post(String),
+    /// `follow URL`: as `GET`, and on to where the answer says.
+    Follow(String),
     /// `upgrade URL PROTOCOL`
     Upgrade(String, String),
     /// `connect ORIGIN`
@@ -40,6 +46,7 @@ impl FromStr for Command {
         let command = match (name.as_deref(), first, second) {
             (Some("GET"), Some(url), None) => Self::Get(url),
             (Some("POST"), Some(url), None) => Self::Post(url),
+            (Some("follow"), Some(url), None) => Self::Follow(url),
             (Some("upgrade"), Some(url), Some(protocol)) => Self::Upgrade(url, protocol),
             (Some("connect"), Some(origin), None) => Self::Connect(origin),
             (Some("environment"), Some(name), None) => Self::Environment(name),
@@ -52,8 +59,8 @@ impl FromStr for Command {
 
 fn unknown(line: &str) -> String {
     format!(
-        "{line:?} is no command; known are GET URL, POST URL, upgrade URL PROTOCOL, connect ORIGIN, environment NAME and \
-         file NAME, one a line"
+        "{line:?} is no command; known are GET URL, POST URL, follow URL, upgrade URL PROTOCOL, connect ORIGIN, \
+         environment NAME and file NAME, one a line"
     )
 }
 
@@ -62,6 +69,7 @@ impl fmt::Display for Command {
         match self {
             Self::Get(url) => write!(f, "GET {url}"),
             Self::Post(url) => write!(f, "POST {url}"),
+            Self::Follow(url) => write!(f, "follow {url}"),
             Self::Upgrade(url, protocol) => write!(f, "upgrade {url} {protocol}"),
             Self::Connect(origin) => write!(f, "connect {origin}"),
             Self::Environment(name) => write!(f, "environment {name}"),
@@ -75,48 +83,87 @@ pub(crate) fn commands(text: &str) -> Result<Vec<Command>, String> {
     text.lines().filter(|line| !line.trim().is_empty()).map(str::parse).collect()
 }
 
+/// A command that failed.
+struct Failed {
+    /// Its name in the logs.
+    name: Cow<'static, str>,
+    error: Error,
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self { name: failure.name().into(), error: failure.into() }
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { name: error.reason.clone(), error }
+    }
+}
+
+impl From<Broken> for Failed {
+    fn from(broken: Broken) -> Self {
+        Error::from(broken).into()
+    }
+}
+
 /// Does them in order, and returns what the logs say of them.
 ///
 /// # Errors
-/// The host wants the call to end. Of no effect: the workload is not made yet.
-pub(crate) fn run(commands: &[Command]) -> Result<Vec<String>> {
-    let told = |command: &Command| Ok(format!("fetch {command}: {}", command.outcome()?));
-    commands.iter().map(told).collect::<Result<_>>().map_err(Error::effect_none)
+/// The host wants the call to end, or one failed that is `required`. Of no effect: the workload is not made yet.
+pub(crate) fn run(commands: &[Command], required: bool) -> Result<Vec<String>> {
+    commands.iter().map(|command| command.told(required)).collect::<Result<_>>().map_err(Error::effect_none)
 }
 
 impl Command {
-    fn outcome(&self) -> Result<String> {
+    fn told(&self, required: bool) -> Result<String> {
+        match self.outcome() {
+            Ok(outcome) => Ok(format!("fetch {self}: {outcome}")),
+            Err(Failed { error, .. }) if required || error.code == Code::Cancelled => Err(error),
+            Err(Failed { name, .. }) => Ok(format!("fetch {self}: error {name}")),
+        }
+    }
+
+    fn outcome(&self) -> Result<String, Failed> {
         match self {
-            Self::Get(url) => exchange(&Request::get(url)),
-            Self::Post(url) => exchange(&Request::post(url)),
-            Self::Upgrade(url, protocol) => told(Request::get(url).upgrade(protocol).and_then(upgraded)),
-            Self::Connect(origin) => told(upgrade::connect(origin).and_then(ping)),
+            Self::Get(url) => answer(Request::get(url).send()?),
+            Self::Post(url) => answer(Request::post(url).send()?),
+            Self::Follow(url) => follow(url),
+            Self::Upgrade(url, protocol) => upgraded(Request::get(url).upgrade(protocol)?),
+            Self::Connect(origin) => ping(upgrade::connect(origin)?),
             Self::Environment(name) => Ok(config::variable(name).unwrap_or_else(|| "unset".to_owned())),
-            Self::File(name) => told(config::file(name).map(|content| format!("{} bytes", content.len()))),
+            Self::File(name) => Ok(format!("{} bytes", config::file(name)?.len())),
         }
     }
 }
 
-/// Status and length of an answer, or the error code's own name.
-fn exchange(request: &Request) -> Result<String> {
-    match answer(request) {
-        Ok((status, bytes)) => Ok(format!("{status}, {bytes} bytes")),
-        Err(failure) if failure.cause == Cause::Cancelled => Err(failure.into()),
-        Err(failure) => Ok(format!("error {}", failure.name())),
-    }
-}
-
-/// Counted as it comes, as it may have any length.
-fn answer(request: &Request) -> Result<(u16, usize), Failure> {
-    let mut response = request.send()?;
+/// Status and length, counted as it comes: it may have any length.
+fn answer(mut response: Response) -> Result<String, Failed> {
     let mut bytes = 0;
     while let Some(chunk) = response.body.chunk()? {
         bytes += chunk.len();
     }
-    Ok((response.status, bytes))
+    Ok(format!("{}, {bytes} bytes", response.status))
 }
 
-fn upgraded(upgraded: Upgraded) -> Result<String> {
+/// Asks again where an answer says, which no host does by itself.
+fn follow(url: &str) -> Result<String, Failed> {
+    let mut response = Request::get(url).send()?;
+    for _ in 0..MOST_REDIRECTS {
+        let Some(next) = location(&response) else { break };
+        response = Request::get(next).send()?;
+    }
+    answer(response)
+}
+
+/// Where a redirect leads.
+fn location(response: &Response) -> Option<String> {
+    let leads = matches!(response.status, 300..=399);
+    response.headers.get("location").filter(|_| leads).map(str::to_owned)
+}
+
+fn upgraded(upgraded: Upgraded) -> Result<String, Failed> {
     match upgraded {
         Upgraded::Switched(switched) => ping(switched.io),
         Upgraded::Refused(response) => Ok(response.status.to_string()),
@@ -124,7 +171,7 @@ fn upgraded(upgraded: Upgraded) -> Result<String> {
 }
 
 /// Says `ping` and hears one line. A plain connection, which has no status, counts as 101 too.
-fn ping(mut io: Duplex) -> Result<String> {
+fn ping(mut io: Duplex) -> Result<String, Failed> {
     io.output.write(b"ping\n")?;
     Ok(format!("101, {}", line(&mut io.input)?))
 }
@@ -141,15 +188,6 @@ fn line(input: &mut Input) -> Result<String, Broken> {
     Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
-/// The reason of an error stands in place of what did not come, unless it is that the call ends.
-fn told(outcome: Result<String>) -> Result<String> {
-    match outcome {
-        Err(error) if error.code == Code::Cancelled => Err(error),
-        Err(error) => Ok(format!("error {}", error.reason)),
-        outcome => outcome,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -162,17 +200,22 @@ mod tests {
     use super::*;
 
     fn outcomes(text: &str) -> Vec<String> {
-        run(&commands(text).unwrap()).unwrap()
+        run(&commands(text).unwrap(), false).unwrap()
+    }
+
+    fn refusal(text: &str) -> Error {
+        run(&commands(text).unwrap(), true).unwrap_err()
     }
 
     #[test]
     fn a_command_is_told_as_it_was_written() {
         let text =
-            "GET http://a/\nPOST http://a/\n\n upgrade  http://a/ tcp\nconnect tcp://a:1\nenvironment A\nfile /a\n";
+            "GET http://a/\nPOST http://a/\n\nfollow http://a/\n upgrade  http://a/ tcp\nconnect tcp://a:1\nenvironment A\nfile /a\n";
         let told: Vec<String> = commands(text).unwrap().iter().map(Command::to_string).collect();
         let expected = [
             "GET http://a/",
             "POST http://a/",
+            "follow http://a/",
             "upgrade http://a/ tcp",
             "connect tcp://a:1",
             "environment A",
@@ -214,6 +257,39 @@ mod tests {
         assert_eq!(outcomes("file /a"), ["fetch file /a: error NotGranted"]);
         testing::serve(|_| Answer::status(200).body("12").breaks(ErrorCode::HttpResponseBodySize(None)));
         assert_eq!(outcomes("GET http://a/"), ["fetch GET http://a/: error HTTP-response-body-size"]);
+    }
+
+    #[test]
+    fn what_is_required_and_fails_is_the_answer_of_the_call() {
+        testing::reset();
+        for (command, reason, code) in [
+            ("GET http://a/", "HTTPRequestDenied", Code::PermissionDenied),
+            ("environment A\nPOST http://a/", "HTTPRequestDenied", Code::PermissionDenied),
+            ("connect tcp://a:1", "NotGranted", Code::PermissionDenied),
+            ("file /a", "NotGranted", Code::PermissionDenied),
+        ] {
+            let error = refusal(command);
+            assert_eq!((&*error.reason, error.code, error.effect), (reason, code, Effect::None), "{command}");
+        }
+        testing::serve(|_| Answer::status(200).body("12").breaks(ErrorCode::HttpResponseBodySize(Some(9))));
+        let told = refusal("GET http://a/").to_string();
+        assert_eq!(told, "HTTPResponseBodySize: GET http://a/: HTTP-response-body-size (9 bytes)");
+        testing::serve(|_| Answer::status(503));
+        let commands = commands("GET http://a/").unwrap();
+        assert_eq!(run(&commands, true).unwrap(), ["fetch GET http://a/: 503, 0 bytes"], "an answer is no failure");
+    }
+
+    #[test]
+    fn where_an_answer_sends_is_asked_too() {
+        testing::reset();
+        testing::serve(|asked| match asked.path() {
+            "/first" => Answer::status(307).header("location", "http://b/second"),
+            "/second" => Answer::status(200).header("location", "http://b/ignored").body("hello"),
+            _ => Answer::status(302).header("location", "http://a/round"),
+        });
+        assert_eq!(outcomes("follow http://a/first"), ["fetch follow http://a/first: 200, 5 bytes"]);
+        assert_eq!(outcomes("follow http://a/round"), ["fetch follow http://a/round: 302, 0 bytes"], "not for ever");
+        assert_eq!(outcomes("GET http://a/first"), ["fetch GET http://a/first: 307, 0 bytes"]);
     }
 
     #[test]
@@ -260,7 +336,7 @@ mod tests {
         );
         testing::cancel_after(Duration::from_secs(2), Why::Deadline);
         for command in ["GET http://a/", "POST http://a/", "upgrade http://a/ tcp"] {
-            let error = run(&commands(command).unwrap()).unwrap_err();
+            let error = run(&commands(command).unwrap(), false).unwrap_err();
             assert_eq!((error.code, error.effect), (Code::Cancelled, Effect::None), "{command}");
         }
     }

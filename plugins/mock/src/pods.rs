@@ -120,7 +120,7 @@ fn make(pod: &DesiredPod, spec: &Spec<'_>, script: &Script, counted: bool) -> Re
 /// The record of a workload that is made now, with what is asked for before.
 fn plan(pod: &DesiredPod, spec: &Spec<'_>, script: &Script) -> Result<Record> {
     let id = &pod.id;
-    let fetched = fetch::run(&script.fetch)?;
+    let fetched = fetch::run(&script.fetch, script.fetch_required)?;
     let pod = cluster::resolved(pod, spec, script)?;
     let credentials = cluster::credentials(id, spec, script)?;
     let volumes = volumes::rendered(id, spec, script)?;

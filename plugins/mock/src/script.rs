@@ -32,6 +32,7 @@ pub(crate) struct Script {
     pub(crate) reveal_secrets: bool,
     pub(crate) ip: Option<String>,
     pub(crate) fetch: Vec<Command>,
+    pub(crate) fetch_required: bool,
     pub(crate) event: Option<Event>,
     pub(crate) faults: Faults,
 }
@@ -93,8 +94,8 @@ impl<T: Copy> Scoped<T> {
 }
 
 const NAMES: &str = "start-after, run-for, exit-code, restart-backoff, stop-after, vanish-after, log-lines, log-every, log-env, \
-                     log-volumes, log-credentials, reveal-secrets, ip, fetch, event, create-fault, update-fault, delete-fault, \
-                     get-fault, logs-fault, volume-fault";
+                     log-volumes, log-credentials, reveal-secrets, ip, fetch, fetch-required, event, create-fault, update-fault, \
+                     delete-fault, get-fault, logs-fault, volume-fault";
 
 impl Script {
     /// Reads a pod's annotations.
@@ -117,6 +118,7 @@ impl Script {
             reveal_secrets: false,
             ip: None,
             fetch: Vec::new(),
+            fetch_required: false,
             event: None,
             faults: Faults::default(),
         };
@@ -159,6 +161,7 @@ impl Script {
             "reveal-secrets" => self.reveal_secrets = boolean(value)?,
             "ip" => self.ip = Some(ip(value)?),
             "fetch" => self.fetch = fetch::commands(value)?,
+            "fetch-required" => self.fetch_required = boolean(value)?,
             "event" => self.event = Some(value.parse()?),
             "create-fault" => self.faults.create = Some(value.parse()?),
             "update-fault" => self.faults.update = Some(value.parse()?),

@@ -12,7 +12,7 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use vk_provider::cluster::{self, File};
-use vk_provider::{DesiredPod, Error, PodRef, Result, Volumes, log, serde_json};
+use vk_provider::{DesiredPod, PodRef, Result, Volumes, log, serde_json};
 
 use crate::Mock;
 use crate::backend;
@@ -49,7 +49,7 @@ pub(crate) fn rendered(id: &PodRef, spec: &Spec<'_>, script: &Script) -> Result<
 
 impl Volume {
     fn rendered(id: &PodRef, name: &str, updates: u32, reveal: bool) -> Result<Self> {
-        let rendered = cluster::volume(id, name).map_err(Error::effect_none)?;
+        let rendered = cluster::volume(id, name)?;
         let files = rendered.files.iter().map(|file| line(name, file, reveal)).collect();
         Ok(Self { name: name.to_owned(), updates, expires: rendered.expires_ms, files })
     }

@@ -12,7 +12,7 @@ pub use crate::bindings::imports::virtual_kubelet::provider::config::NodeInfo;
 pub use document::{Document, Format, Item, Table, Value};
 pub use form::Form;
 
-use crate::{Error, Result, sys};
+use crate::{Error, Result, acted, sys};
 
 /// The node that the plugin serves. Never changes while the host runs.
 pub fn node() -> NodeInfo {
@@ -22,9 +22,9 @@ pub fn node() -> NodeInfo {
 /// The text of `--provider-config`; none: not given.
 ///
 /// # Errors
-/// The file cannot be read now. Of unknown effect: a call may have done something before.
+/// The file cannot be read now. Of effect `none`, unless the call may have changed something before.
 pub fn text() -> Result<Option<String>> {
-    sys::text().map_err(Error::effect_unknown)
+    sys::text().map_err(acted::not)
 }
 
 /// A variable of the host's environment that was wanted and granted, as it was when the host started; none: it is not
@@ -39,9 +39,9 @@ pub fn variable(name: &str) -> Option<String> {
 /// the error is `permission-denied`, and nothing to report.
 ///
 /// # Errors
-/// It was not granted, or cannot be read now. Of unknown effect: a call may have done something before.
+/// It was not granted, or cannot be read now. Of effect `none`, unless the call may have changed something before.
 pub fn file(name: &str) -> Result<Vec<u8>> {
-    sys::file(name).map_err(Error::effect_unknown)
+    sys::file(name).map_err(acted::not)
 }
 
 /// The configuration as a struct; without `--provider-config` its default.

@@ -26,12 +26,11 @@
 //! separately ([`Response::success`], [`Response::error`]). Both become an [`Error`](crate::Error) with `?`, of effect
 //! `none` where the host may repeat the call without a look: nothing of the request left (not granted, name,
 //! connection, TLS), or it changes nothing (`GET`), or it was refused (4xx), *and* no request before it in this call
-//! may have changed anything. Everything else is of unknown effect. What the call did otherwise, such as writing to the
-//! store, only its author knows ([`Error::effect_unknown`](crate::Error::effect_unknown)).
+//! may have changed anything, nor a write to the store that is kept. Everything else is of unknown effect. What the call
+//! did otherwise only its author knows ([`Error::effect_unknown`](crate::Error::effect_unknown)).
 //!
 //! **Trying again** is [`Retry`], which keeps to that.
 
-mod acted;
 mod body;
 mod code;
 mod endpoint;
@@ -56,7 +55,4 @@ pub use retry::Retry;
 pub use upload::Upload;
 pub use url::encode;
 
-#[cfg(not(target_family = "wasm"))]
-pub(crate) use acted::forget as new_call;
-pub(crate) use acted::{mark as acted, so_far};
 pub(crate) use request::{Limits, Outgoing, Unsent};

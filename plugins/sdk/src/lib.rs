@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod acted;
 #[doc(hidden)]
 pub mod bindings;
 pub mod call;

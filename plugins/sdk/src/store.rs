@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::Cancelled;
 use crate::wait::{Pollable, Wait};
-use crate::{Error, Page, sys};
+use crate::{Error, Page, acted, sys};
 
 /// How often [`update`] tries while other calls write the same key. More would mean that something else is wrong.
 const TRIES: u32 = 16;
@@ -200,7 +200,7 @@ pub fn get_bytes(key: &str) -> Result<Option<Entry>> {
 pub fn put<T: Serialize + ?Sized>(key: &str, value: &T, expect: Expect, ttl: Option<Duration>) -> Result<u64> {
     let bytes = serde_json::to_vec(value)
         .map_err(|error| Failure::Unwritable { key: key.to_owned(), why: error.to_string() })?;
-    sys::put(key, &bytes, expect, ttl)
+    put_bytes(key, &bytes, expect, ttl)
 }
 
 /// Changes what a key holds, whatever other calls do to it meanwhile. `change` gets what is there (none: nothing) and says what shall be;
@@ -266,7 +266,12 @@ where
 /// # Errors
 /// As [`put`].
 pub fn put_bytes(key: &str, value: &[u8], expect: Expect, ttl: Option<Duration>) -> Result<u64> {
-    sys::put(key, value, expect, ttl)
+    let result = sys::put(key, value, expect, ttl);
+    // What expires is a cache.
+    if ttl.is_none() && may_be_written(&result) {
+        acted::mark();
+    }
+    result
 }
 
 /// Removes a key. Absent is success where `expect` allows it.
@@ -274,7 +279,15 @@ pub fn put_bytes(key: &str, value: &[u8], expect: Expect, ttl: Option<Duration>)
 /// # Errors
 /// The key is not as expected, or the store does not answer.
 pub fn remove(key: &str, expect: Expect) -> Result<()> {
-    sys::remove(key, expect)
+    let result = sys::remove(key, expect);
+    if may_be_written(&result) {
+        acted::mark();
+    }
+    result
+}
+
+fn may_be_written<T>(result: &Result<T>) -> bool {
+    matches!(result, Ok(_) | Err(Failure::Unavailable(_)))
 }
 
 /// At most 1000 keys in order, after the last one of the page before.

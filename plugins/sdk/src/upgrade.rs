@@ -25,10 +25,10 @@
 use std::time::Duration;
 
 use crate::bindings::imports::virtual_kubelet::provider::upgrade as wit;
-use crate::http::{self, Headers, Request, Response};
+use crate::http::{Headers, Request, Response};
 use crate::stream::{Input, Output};
 use crate::wait::{Pollable, Wait};
-use crate::{Effect, Error, Result, clock, sys};
+use crate::{Effect, Error, Result, acted, clock, sys};
 
 /// Both directions of a connection. Each ends by itself: dropping the output ends sending, and what the other side
 /// still has to say comes.
@@ -102,7 +102,7 @@ pub fn connect(origin: &str) -> Result<Duplex> {
     match settle(&sys::upgrade_connect(origin), None, true)? {
         sys::Outcome::Connected(io) => {
             // What the bytes on it do is not known.
-            http::acted();
+            acted::mark();
             Ok(duplex(io))
         }
         _ => Err(Error::internal("UpgradeMistaken", "the host answered a connection with an upgrade")),
@@ -136,9 +136,9 @@ fn settle(pending: &sys::Connecting, limit: Option<Duration>, safe: bool) -> Res
 fn of_call(error: Error, safe: bool) -> Error {
     let effect = if safe { Effect::None } else { error.effect };
     if effect == Effect::Unknown {
-        http::acted();
+        acted::mark();
     }
-    Error { effect: http::so_far(effect), ..error }
+    Error { effect: acted::so_far(effect), ..error }
 }
 
 fn duplex((input, output): (sys::Input, sys::Output)) -> Duplex {

@@ -154,6 +154,7 @@ fn an_update_replaces_the_files_of_one_volume() {
     Mock::update_pod(pod.clone()).unwrap();
     assert_eq!(volume(&pod, "conf"), now(2), "an update of the pod leaves them alone");
     testing::volume("conf", Err(busy()));
+    testing::new_call();
     assert_eq!(update(&pod, "conf"), Err(busy().effect_none()));
     assert_eq!(volume(&pod, "conf"), now(2));
 }

@@ -22,7 +22,7 @@ impl Endpoint {
     /// a URL with a client certificate. Where it leads is the host's business: plain `http:` on this side, whatever it
     /// is on the other.
     pub fn named(name: &str) -> Self {
-        Self { base: format!("http://{name}.endpoint.internal") }
+        Self { base: format!("http://{name}{}", super::url::ENDPOINTS) }
     }
 
     /// An absolute URL, with or without a path.

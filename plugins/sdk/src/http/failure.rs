@@ -3,10 +3,10 @@
 use std::fmt;
 
 use super::code::ErrorCode;
-use super::{acted, url::Url};
+use super::url::Url;
 use crate::clock::Cancelled;
 use crate::stream::Broken;
-use crate::{Code, Effect, Error};
+use crate::{Code, Effect, Error, acted};
 
 /// An exchange that failed. With `?` it becomes an [`Error`] whose effect is right for the whole call: see the
 /// [module](super).

@@ -2,13 +2,12 @@
 
 use serde::de::DeserializeOwned;
 
-use super::acted;
 use super::body::Body;
 use super::failure::{Asked, Failure};
 use super::headers::Headers;
 use super::upload::Sending;
 use crate::stream::Input;
-use crate::{Code, Effect, Error, Result, sys};
+use crate::{Code, Effect, Error, Result, acted, sys};
 
 /// What [`Response::json`] takes at most: beside the guest's memory of some 256 MiB a small part, and more than lists
 /// of pods need.

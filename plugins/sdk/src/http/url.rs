@@ -2,6 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
+/// Where the endpoints are that the operator named, each by its name in front.
+pub(crate) const ENDPOINTS: &str = ".endpoint.internal";
+
 /// `http:` or `https:`, the authority as it was written, and path and query, which always begin with `/`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Url {
@@ -41,9 +44,14 @@ impl Url {
         let _ = write!(self.path, "{separator}{}={}", encode(name), encode(value));
     }
 
-    /// Without what may be a secret: query and user.
+    /// Without what may be a secret: query and user. An endpoint is shown by the name that its operator gave it, as
+    /// `engine:/path`.
     pub(crate) fn shown(&self) -> String {
-        format!("{}://{}{}", self.scheme, bare(&self.authority), without_query(&self.path))
+        let (authority, path) = (bare(&self.authority), without_query(&self.path));
+        match authority.strip_suffix(ENDPOINTS) {
+            Some(name) => format!("{name}:{path}"),
+            None => format!("{}://{authority}{path}", self.scheme),
+        }
     }
 }
 
@@ -113,5 +121,6 @@ mod tests {
         url.push_query("sig", "ä");
         assert_eq!(url.to_string(), "https://user:pass@a.example/x?filters=%7B%22a%20b%22%7D&sig=%C3%A4");
         assert_eq!(url.shown(), "https://a.example/x");
+        assert_eq!(Url::parse("http://engine.endpoint.internal/a?b").unwrap().shown(), "engine:/a");
     }
 }

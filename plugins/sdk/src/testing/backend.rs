@@ -42,7 +42,7 @@ pub fn pause_uploads(time: Duration) {
 
 /// A new call begins: that the call before may have changed something no longer counts for the effect of errors.
 pub fn new_call() {
-    crate::http::new_call();
+    crate::acted::forget();
 }
 
 /// What a backend gets.
