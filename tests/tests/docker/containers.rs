@@ -115,8 +115,10 @@ async fn a_crashing_container_backs_off_and_its_last_end_is_told() -> Result<()>
 #[ignore = "in a namespace"]
 async fn a_container_that_wants_too_much_memory_is_killed_for_it() -> Result<()> {
     let corner = corner("oom").await?;
-    // Docker tells of the end and of its reason in any order: the container outlives what was killed in it.
-    let mut greedy = container("main", "dd if=/dev/zero of=/dev/null bs=200M count=1; code=$?; sleep 2; exit $code");
+    // Docker begins to listen for it just after the start, and forgets it if it hears of the end first: the container lives
+    // before and after.
+    let script = "sleep 3; dd if=/dev/zero of=/dev/null bs=200M count=1; code=$?; sleep 3; exit $code";
+    let mut greedy = container("main", script);
     greedy["resources"] = json!({"limits": {"memory": "16Mi"}});
     corner.create(once(&corner, "web", greedy)).await?;
     let pod = corner.in_phase("web", "Failed").await?;

@@ -16,6 +16,7 @@ mod killed;
 mod logs;
 mod network;
 mod probes;
+mod slow;
 mod swap;
 mod volumes;
 mod workloads;

@@ -268,7 +268,7 @@ async fn a_writable_sub_path_is_a_part_of_its_volume() -> Result<()> {
 }
 
 /// Who the API server takes the bearer of a token for.
-async fn bearer(corner: &Corner<'_>, token: &str) -> Result<String> {
+pub(crate) async fn bearer(corner: &Corner<'_>, token: &str) -> Result<String> {
     let mut config = vk_tests::cluster::config(corner.control_plane.admin_kubeconfig()).await?;
     config.auth_info = kube::config::AuthInfo { token: Some(token.to_owned().into()), ..Default::default() };
     let reviews: Api<k8s_openapi::api::authentication::v1::SelfSubjectReview> = Api::all(Client::try_from(config)?);

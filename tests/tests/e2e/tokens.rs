@@ -1,19 +1,14 @@
 //! Service account tokens in volumes: the API server takes them for the pod's, and no longer than the pod lives.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
-use vk_tests::cluster::{Corner, eventually, within};
+use vk_tests::cluster::{Corner, eventually};
 
 use super::volumes::{Shown, files, pod};
-
-/// The shortest life that the API server gives a token.
-const SHORTEST: Duration = Duration::from_secs(600);
 
 async fn review(corner: &Corner<'_>, token: &str, audience: Option<&str>) -> Result<TokenReview> {
     let reviews: Api<TokenReview> = Api::all(corner.client.clone());
@@ -82,28 +77,5 @@ async fn what_every_pod_has_of_the_api_server_is_there_and_for_its_own_user() ->
     assert_eq!(access, [of("ca.crt", "0644", "-"), of("namespace", "0644", "-"), of("token", "0640", "1000")]);
     assert!(files[0].content.contains("BEGIN CERTIFICATE"));
     assert_eq!(files[1].content, corner.namespace);
-    Ok(())
-}
-
-#[tokio::test]
-#[ignore = "takes eight minutes: no API server gives a token of a shorter life"]
-async fn a_token_is_another_before_it_ends_and_is_taken_too() -> Result<()> {
-    let corner = Corner::new("tokens-renewed").await?;
-    let source = json!({"serviceAccountToken": {"path": "token", "expirationSeconds": SHORTEST.as_secs()}});
-    corner.create(pod(&corner, "web", json!([{"name": "tokens", "projected": {"sources": [source]}}]))).await?;
-    corner.running("web").await?;
-    let token = || async {
-        let files = files(&corner, "web", "tokens").await?;
-        files.into_iter().next().map(|file| file.content).context("no token")
-    };
-    let first = token().await?;
-    // Four parts of five, and what a busy machine needs.
-    let another = within(SHORTEST * 9 / 10, "the pod has another token", || async {
-        let now = token().await?;
-        Ok((now != first).then_some(now))
-    })
-    .await?;
-    assert!(is_accepted(&review(&corner, &another, None).await?));
-    assert!(corner.log("web").await?.contains("volume tokens updates=1 "));
     Ok(())
 }
