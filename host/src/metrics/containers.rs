@@ -96,7 +96,8 @@ impl Containers for CountedContainers {
         id: &PodRef,
         container: &str,
         command: Vec<String>,
+        limit: Option<Duration>,
     ) -> Result<Executed, Error> {
-        self.counts.count("run_in_container", self.inner.run_in_container(call, id, container, command)).await
+        self.counts.count("run_in_container", self.inner.run_in_container(call, id, container, command, limit)).await
     }
 }

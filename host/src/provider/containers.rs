@@ -171,13 +171,16 @@ pub trait Containers: Send + Sync + 'static {
     /// All that this node owns in the backend, and nothing else.
     async fn list_containers(&self) -> Result<Vec<SandboxState>, Error>;
 
-    /// Runs a command without input to its end. ok whatever its exit code; an error: it could not be run.
+    /// Runs a command without input to its end, for so long at most; none: for as long as it lasts. The time counts from when the
+    /// provider has begun, so that waiting for a turn takes nothing of it. ok whatever its exit code; an error: it could not be run.
+    /// `DeadlineExceeded`: its time was over. `Cancelled` without effect: it was called off before it began.
     async fn run_in_container(
         &self,
         call: Call,
         id: &PodRef,
         container: &str,
         command: Vec<String>,
+        limit: Option<Duration>,
     ) -> Result<Executed, Error>;
 }
 

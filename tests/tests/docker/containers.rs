@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, ContainerStateTerminated, Pod};
 use kube::ResourceExt as _;
 use serde_json::json;
-use vk_tests::cluster::{Corner, within};
+use vk_tests::cluster::{Corner, eventually, within};
 use vk_tests::engine::{Engine, Kind, tagged};
 
-use crate::corner::{at_engine, container, corner, idle, last_words, once, pod, restarts, status, told, waits_for};
+use crate::corner::{
+    at_engine, change, container, corner, idle, kubectl, last_words, once, pod, put, restarts, status, told, waits_for,
+};
 
 /// Two restarts: at once, and after ten seconds.
 const CRASHES: Duration = Duration::from_secs(60);
@@ -176,7 +178,7 @@ async fn a_killed_container_comes_back_and_the_rest_of_its_pod_goes_on() -> Resu
     two["spec"]["containers"].as_array_mut().context("no list")?.push(container("other", "exec sleep 100000"));
     corner.create(two).await?;
     let before = corner.running("web").await?;
-    kill(&corner, "main").await?;
+    kill(&corner, "main", "KILL").await?;
     let after = corner.until("web", "has it again", |pod| {
         restarts(pod, "main") == 1 && status(pod, "main").is_some_and(|status| status.ready)
     });
@@ -193,7 +195,7 @@ async fn a_pod_whose_sandbox_was_killed_gets_another_one_and_all_its_containers(
     let corner = corner("sandbox").await?;
     corner.create(pod(&corner, "web", container("main", "exec sleep 100000"))).await?;
     let before = corner.running("web").await?;
-    kill(&corner, "(sandbox)").await?;
+    kill(&corner, "(sandbox)", "KILL").await?;
     let after = corner.until("web", "runs again", |pod| {
         restarts(pod, "main") >= 1 && status(pod, "main").is_some_and(|status| status.ready)
     });
@@ -203,11 +205,65 @@ async fn a_pod_whose_sandbox_was_killed_gets_another_one_and_all_its_containers(
     Ok(())
 }
 
-/// Kills a container behind everybody's back, as somebody at the engine would.
-async fn kill(corner: &Corner<'_>, name: &str) -> Result<()> {
+/// A container that says what it has of a ConfigMap.
+fn says_value(name: &str) -> serde_json::Value {
+    let mut container = container(name, "echo $VALUE");
+    let key = json!({"name": "values", "key": "value"});
+    container["env"] = json!([{"name": "VALUE", "valueFrom": {"configMapKeyRef": key}}]);
+    container
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn a_container_that_waits_for_its_values_holds_up_no_other() -> Result<()> {
+    let corner = corner("values-wait").await?;
+    let mut pod = once(&corner, "web", says_value("main"));
+    pod["spec"]["initContainers"] = json!([container("init", "true")]);
+    let other = container("other", "until [ -e /tmp/end ]; do sleep 0.1; done");
+    pod["spec"]["containers"].as_array_mut().context("no list")?.push(other);
+    corner.create(pod).await?;
+    // As where an init container makes what the others need.
+    let waiting = corner.until("web", "runs but for one", |pod| {
+        let runs = status(pod, "other").is_some_and(|status| status.ready);
+        runs && waits_for(pod, "main").as_deref() == Some("CreateContainerConfigError")
+    });
+    let waiting = waiting.await?;
+    ensure!(terminated(&waiting, "init").is_some_and(|end| end.exit_code == 0), "{waiting:?}");
+    put::<ConfigMap>(&corner, json!({"metadata": {"name": "values"}, "data": {"value": "there now"}})).await?;
+    corner.until("web", "has run", |pod| terminated(pod, "main").is_some_and(|end| end.exit_code == 0)).await?;
+    let log = kubectl(&corner, &["logs", "web", "-c", "main"])?;
+    ensure!(log == "there now\n", "{log}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn the_values_of_a_container_are_those_of_when_it_starts() -> Result<()> {
+    let corner = corner("values-late").await?;
+    put::<ConfigMap>(&corner, json!({"metadata": {"name": "values"}, "data": {"value": "old"}})).await?;
+    let mut pod = once(&corner, "web", says_value("main"));
+    let init = container("init", "trap 'exit 0' TERM; while true; do sleep 0.1; done");
+    pod["spec"]["initContainers"] = json!([init]);
+    corner.create(pod).await?;
+    corner.until("web", "is held up", |pod| status(pod, "init").is_some_and(|s| s.started == Some(true))).await?;
+    change::<ConfigMap>(&corner, "values", json!({"data": {"value": "new"}})).await?;
+    // It hears the signal once it has said so; until then it is lost.
+    eventually("the init container has ended", || async {
+        kill(&corner, "init", "TERM").await.ok();
+        let pod = corner.pods().get("web").await?;
+        Ok(terminated(&pod, "init").map(|_| ()))
+    })
+    .await?;
+    let log = last_words(&corner, "web").await?;
+    ensure!(log == "new\n", "{log}");
+    Ok(())
+}
+
+/// Sends a container a signal behind everybody's back, as somebody at the engine would.
+async fn kill(corner: &Corner<'_>, name: &str, signal: &str) -> Result<()> {
     let there = at_engine(corner).await?;
     let found = there.iter().find(|container| container.identity().1 == name && container.state == "running");
     let found = found.with_context(|| format!("no {name} in {there:?}"))?;
-    let path = format!("/containers/{}/kill", found.id);
+    let path = format!("/containers/{}/kill?signal={signal}", found.id);
     Engine::shared().await?.api().send(http::Method::POST, &path, &[], Vec::new()).await.map(drop)
 }

@@ -3,14 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use http::Method;
 use vk_tests::engine::Engine;
 use vk_tests::engine::proxy::{Asked, Fault, Proxy};
 use vk_tests::host::plugin;
 
-use crate::corner::corner_at;
-use crate::faults::{CONVERGED, converged, create, delete_all, made_once, put_conf};
+use crate::corner::{at_engine, corner, corner_at, idle, pod, restarts};
+use crate::faults::{CONVERGED, converged, create, delete_all, is_ready, made_once, put_conf};
 
 /// A step of the provider's at the engine: the request that is held until the host is dead.
 #[derive(Clone, Copy, Debug)]
@@ -175,6 +175,27 @@ async fn a_host_that_is_killed_again_and_again_loses_no_pod_and_makes_none_twice
     converged(&corner, engine, names).await.with_context(|| random.to_string())?;
     made_once(&proxy).with_context(|| random.to_string())?;
     delete_all(&corner, engine).await
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn a_container_that_was_removed_while_the_host_was_away_is_made_anew() -> Result<()> {
+    let engine = Engine::shared().await?;
+    let mut corner = corner("removed-away").await?;
+    corner.create(pod(&corner, "web", idle())).await?;
+    corner.running("web").await?;
+    corner.host.kill()?;
+    let there = at_engine(&corner).await?;
+    let main = there.iter().find(|container| container.identity().1 == "main").context("it is not there")?;
+    let path = format!("/containers/{}?force=1&v=1", main.id);
+    engine.api().send(Method::DELETE, &path, &[], Vec::new()).await?;
+    // Nothing of this will ever be heard: it has happened.
+    corner = corner.restarted()?;
+    let again = corner.until("web", "has it again", |pod| restarts(pod, "main") == 1 && is_ready(pod)).await?;
+    let there = at_engine(&corner).await?;
+    let attempts: Vec<_> = there.iter().filter(|container| container.is_attempt()).collect();
+    ensure!(attempts.len() == 1 && attempts[0].identity().2 == "1", "{attempts:?} {again:?}");
+    Ok(())
 }
 
 /// Numbers that nobody foresees, from a seed that is told.

@@ -12,6 +12,7 @@ use super::observed::Observed;
 use super::probe::{self, Answer, Target};
 use super::scene::falls_back;
 use super::spec::Spec;
+use super::values::Values;
 use super::{Shared, hooks};
 use crate::defaults::machine::{WORDS, WORDS_OF_LOG, WORDS_OF_LOG_LINES};
 use crate::provider::containers::PullPolicy;
@@ -29,6 +30,7 @@ pub(super) struct Actor {
     /// none: nobody knows the pod any more, and nothing is made of it.
     pub(super) desired: Option<Arc<DesiredPod>>,
     pub(super) observed: Arc<Observed>,
+    pub(super) values: Arc<Values>,
 }
 
 impl Actor {
@@ -94,7 +96,7 @@ impl Actor {
         let desired = self.desired().map_err(unresolved)?;
         let mut cancelled = call.clone();
         let resolved = tokio::select! {
-            resolved = self.resolve(&desired, name, attempt) => resolved.map_err(unresolved)?,
+            resolved = self.resolve(name) => resolved.map_err(unresolved)?,
             _ = cancelled.cancelled() => {
                 return Err(unresolved(Error::new(Code::Cancelled, "CallCancelled", "called off before it began")));
             }
@@ -103,19 +105,11 @@ impl Actor {
         started.map_err(|error| Unstarted { unresolved: false, error })
     }
 
-    /// The container's values as of now: each attempt has its own. What was resolved with the pod is as fresh as the first one.
-    async fn resolve(&self, desired: &DesiredPod, name: &str, attempt: u32) -> Result<ResolvedContainer, Error> {
-        let first = desired.containers.iter().find(|container| container.name == name && !container.late);
-        if let Some(first) = first.filter(|_| attempt == 0) {
-            return Ok(first.clone());
-        }
+    /// The container's values as of now: each attempt has its own.
+    async fn resolve(&self, name: &str) -> Result<ResolvedContainer, Error> {
         let nobody = || Error::new(Code::Unavailable, "ClusterNotServed", "the host does not know its pods yet");
         let cluster = self.shared.cluster().ok_or_else(nobody)?;
-        match cluster.resolve_container(&self.id, name, self.observed.ips()).await {
-            // It comes with the next look.
-            Err(error) if error.reason == "PodIPMissing" => Err(Error { code: Code::Unavailable, ..error }),
-            result => result,
-        }
+        self.values.resolve(&*cluster, &self.id, name, self.observed.ips()).await
     }
 
     async fn hook(&self, action: &Action, name: &str, call: Call) -> Result<(), String> {
@@ -125,9 +119,9 @@ impl Actor {
             .and_then(|container| if pre_stop { container.pre_stop.as_ref() } else { container.post_start.as_ref() });
         let Some(hook) = hook else { return Ok(()) };
         match hooks::run(&self.target(name), &self.spec.title, hook, call.clone()).await {
-            // Its time was over; that is told nowhere.
-            Err(_) if call.reason().is_some() => Ok(()),
-            result => result,
+            // Its time was over; that is told nowhere, unless it had none.
+            Err(failure) if call.reason().is_some() && !failure.unbegun => Ok(()),
+            result => result.map_err(|failure| failure.message),
         }
     }
 

@@ -166,6 +166,7 @@ impl Stage {
                     Outcome::Started(Err(super::memory::outcome::Unstarted { unresolved: false, error }))
                 }
                 Action::PostStart { .. } | Action::PreStop { .. } => Outcome::Hooked(Ok(())),
+                Action::Stop { .. } => Outcome::Deleted(Err(error)),
                 _ => Outcome::Probed(Answer::Error("cancelled".into())),
             };
             self.finish(action, outcome);
@@ -196,7 +197,9 @@ impl Stage {
 
     /// Ends an action that is under way.
     pub(super) fn finish(&mut self, action: &Action, outcome: Outcome) {
-        if let Outcome::Looked(Ok(observed)) = &outcome {
+        if let Outcome::Looked(Ok(observed)) = &outcome
+            && !self.memory.look.stale
+        {
             self.observed = observed.clone();
         }
         self.events.extend(self.memory.settle(&self.spec, action, outcome, self.now));
@@ -217,7 +220,9 @@ impl Stage {
             Action::Look => Outcome::Looked(fault.map_or_else(|| Ok(Observed::of(self.engine.clone())), Err)),
             Action::EnsureSandbox => Outcome::Sandbox(fault.map_or_else(|| Ok(self.make_sandbox()), Err)),
             Action::StopSandbox => {
-                self.engine.iter_mut().for_each(|state| state.sandbox = sandbox(false));
+                if fault.is_none() {
+                    self.engine.iter_mut().for_each(|state| state.sandbox = sandbox(false));
+                }
                 Outcome::Done(fault.map_or(Ok(()), Err))
             }
             Action::RemoveSandbox => {
@@ -332,8 +337,8 @@ impl Stage {
     /// The host is killed and starts again; the API server has what it was told last.
     pub(super) fn restart_host(&mut self) -> &mut Self {
         let told = self.status();
-        let now = self.now;
-        self.memory = Memory::new("", Duration::ZERO, now);
+        let (now, settle) = (self.now, self.memory.settle);
+        self.memory = Memory::new("", settle, now);
         self.memory.look.last = Some(now);
         self.observed = Observed::of(self.engine.clone());
         self.memory.adopt(&id(), &self.spec, Some(&told), &self.observed, now);

@@ -4,40 +4,61 @@
 use super::probe::{Target, get, text};
 use super::spec::{Hook, HttpGet};
 use crate::defaults::machine::HOOK_LONGEST;
-use crate::provider::Call;
 use crate::provider::containers::Executed;
+use crate::provider::{Call, Code, Effect};
 
-/// Runs a hook, until it ends or the call is asked to. An error is what the container's status tells. `pod`: its title.
-pub(super) async fn run(target: &Target<'_>, pod: &str, hook: &Hook, call: Call) -> Result<(), String> {
+/// Why a hook did not do its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// What the container's status tells.
+    pub(super) message: String,
+    /// Nothing of it was begun.
+    pub(super) unbegun: bool,
+}
+
+/// Runs a hook, until it ends or the call is asked to. `pod`: its title.
+pub(super) async fn run(target: &Target<'_>, pod: &str, hook: &Hook, call: Call) -> Result<(), Failure> {
     let mut cancelled = call.clone();
     let container = target.container;
     match hook {
-        Hook::Exec(command) => exec(target, command, call).await.map_err(|why| {
-            format!("Exec lifecycle hook ({command:?}) for Container {container:?} in Pod {pod:?} failed - {why}")
+        Hook::Exec(command) => exec(target, command, call).await.map_err(|Failure { message, unbegun }| {
+            let about = format!("Exec lifecycle hook ({command:?}) for Container {container:?} in Pod {pod:?}");
+            Failure { message: format!("{about} failed - {message}"), unbegun }
         }),
         Hook::Http(request) => tokio::select! {
             result = ask(target, request) => result.map_err(|why| {
-                let path = &request.path;
-                format!("HTTP lifecycle hook ({path}) for Container {container:?} in Pod {pod:?} failed - error: {why}")
+                let about = format!("HTTP lifecycle hook ({}) for Container {container:?} in Pod {pod:?}", request.path);
+                failure(format!("{about} failed - error: {why}"))
             }),
-            _ = cancelled.cancelled() => Err(format!("HTTP lifecycle hook for Container {container:?} in Pod {pod:?} was called off")),
+            _ = cancelled.cancelled() => {
+                Err(failure(format!("HTTP lifecycle hook for Container {container:?} in Pod {pod:?} was called off")))
+            }
         },
         Hook::Sleep(duration) => tokio::select! {
             () = tokio::time::sleep(*duration) => Ok(()),
-            _ = cancelled.cancelled() => Err("container terminated before sleep hook finished".into()),
+            _ = cancelled.cancelled() => Err(failure("container terminated before sleep hook finished".into())),
         },
-        Hook::Unknown => Err("Cannot run handler: invalid handler".into()),
+        Hook::Unknown => Err(failure("Cannot run handler: invalid handler".into())),
     }
 }
 
-async fn exec(target: &Target<'_>, command: &[String], call: Call) -> Result<(), String> {
-    match target.containers.run_in_container(call, target.id, target.container, command.to_vec()).await {
+fn failure(message: String) -> Failure {
+    Failure { message, unbegun: false }
+}
+
+async fn exec(target: &Target<'_>, command: &[String], call: Call) -> Result<(), Failure> {
+    match target.containers.run_in_container(call, target.id, target.container, command.to_vec(), None).await {
         Ok(Executed { exit_code: Some(0), .. }) => Ok(()),
         Ok(Executed { exit_code: Some(code), output }) => {
-            Err(format!("error: command exited with {code}, message: {:?}", text(&output)))
+            Err(failure(format!("error: command exited with {code}, message: {:?}", text(&output))))
         }
-        Ok(Executed { exit_code: None, .. }) => Err("error: the provider does not tell how the command ended".into()),
-        Err(error) => Err(format!("error: {}, message: \"\"", error.message)),
+        Ok(Executed { exit_code: None, .. }) => {
+            Err(failure("error: the provider does not tell how the command ended".into()))
+        }
+        Err(error) => {
+            let unbegun = error.code == Code::Cancelled && error.effect == Effect::None;
+            Err(Failure { message: format!("error: {}, message: \"\"", error.message), unbegun })
+        }
     }
 }
 

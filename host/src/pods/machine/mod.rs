@@ -33,6 +33,7 @@ mod spec;
 mod status;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;

@@ -76,15 +76,7 @@ impl Provider for Machine {
     /// gets one.
     fn follow(&self, pod: DesiredPod) -> Option<ObservedPod> {
         let (id, desired) = (pod.id.clone(), Arc::new(pod));
-        let known = self.send(&id.uid, |inbox| {
-            let resolved = inbox.desired.as_ref().filter(|_| desired.containers.is_empty());
-            let containers = resolved.map(|before| before.containers.clone());
-            inbox.desired = Some(match containers {
-                Some(containers) => Arc::new(DesiredPod { containers, ..(*desired).clone() }),
-                None => desired.clone(),
-            });
-        });
-        if !known {
+        if !self.send(&id.uid, |inbox| inbox.desired = Some(desired.clone())) {
             let decoded = decode(&desired.manifest).ok()?;
             let terminal = Spec::of(&decoded).terminal;
             if !has_run(&decoded) || terminal {

@@ -22,6 +22,7 @@ use super::memory::{Ending, Memory};
 use super::observed::Observed;
 use super::spec::Spec;
 use super::status::status;
+use super::values::Values;
 use crate::provider::{Call, Canceller, DesiredPod, ObservedPod, PodRef, Why};
 
 /// Decisions that may follow each other at one moment; more would be a mistake of the machine's, and must not take the processor.
@@ -63,6 +64,7 @@ pub(super) struct Task {
     /// none: never seen by this process.
     observed: Option<Arc<Observed>>,
     memory: Memory,
+    values: Arc<Values>,
     adopted: bool,
     acts: FuturesUnordered<BoxFuture<'static, (Action, Outcome)>>,
     cancellers: Vec<(Action, Canceller)>,
@@ -91,6 +93,7 @@ impl Task {
             told: None,
             observed: observed.map(Arc::new),
             memory,
+            values: Arc::default(),
             adopted: false,
             acts: FuturesUnordered::new(),
             cancellers: Vec::new(),
@@ -157,7 +160,6 @@ impl Task {
             self.told = pod.status.map(Box::new);
         }
         self.spec = Some(Arc::new(spec));
-        // Values that were resolved for the first attempts are worth no more than the pod that they were resolved for.
         self.desired = Some(desired);
     }
 
@@ -227,6 +229,7 @@ impl Task {
             spec: spec.clone(),
             desired: self.desired.clone(),
             observed: observed.clone(),
+            values: self.values.clone(),
         };
         self.acts.push(Box::pin(async move {
             let outcome = actor.act(&action, call).await;
@@ -237,7 +240,9 @@ impl Task {
     fn ended(&mut self, action: &Action, outcome: Outcome) {
         self.cancellers.retain(|(under_way, _)| under_way != action);
         log(action, "ended");
-        if let Outcome::Looked(Ok(observed)) = &outcome {
+        if let Outcome::Looked(Ok(observed)) = &outcome
+            && !self.memory.look.stale
+        {
             self.observed = Some(Arc::new(observed.clone()));
         }
         let spec = self.spec.clone().unwrap_or_else(|| Arc::new(Spec::of_remains(String::new(), &Observed::default())));

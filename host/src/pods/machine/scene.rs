@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::action::Trouble;
+use super::action::{Action, Trouble};
 use super::clock::Moment;
 use super::memory::backoff::{CrashLoop, Run};
 use super::memory::{Known, Memory, told};
 use super::observed::Observed;
 use super::spec::{ContainerSpec, Kind, ProbeKind, Spec};
+use crate::defaults::machine::{SHORTEST_GRACE, WORDS_LONGEST};
 use crate::provider::containers::{Container, Phase};
 
 /// Exit code of a container whose end nobody saw (kubelet: 128 + SIGKILL).
@@ -104,16 +105,14 @@ impl<'a> Scene<'a> {
     pub(super) fn view(&self, container: &ContainerSpec) -> View<'a> {
         let known = self.known(container);
         let Some(last) = &known.last else { return View::Absent };
-        if let Some(since) = known.missing {
-            return self.missing(last, known, since);
+        if known.missing.is_some() {
+            return self.missing(container, last, known);
         }
         match last.phase {
             Phase::Created if refusal(known, last.attempt).is_some() => View::Ended(self.end(known, last, false)),
             Phase::Created => View::Created(last),
             Phase::Running => View::Running(last),
-            Phase::Exited if known.words.contains_key(&last.attempt) || !speaks(container, last) => {
-                View::Ended(self.end(known, last, false))
-            }
+            Phase::Exited if self.is_silent(container, last) => View::Ended(self.end(known, last, false)),
             Phase::Exited => View::Closing(last),
             Phase::Lost if known.kill.as_ref().is_some_and(|kill| kill.killed) => {
                 View::Ended(End::unknown(last, false))
@@ -122,9 +121,34 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// A newest attempt that is not to be seen any more. Just after something was made that proves nothing.
-    fn missing(&self, last: &'a Container, known: &'a Known, since: Moment) -> View<'a> {
-        let settling = self.now.since(since) < self.memory.settle;
+    /// Nothing is to be waited for of what an attempt that has ended may have said last.
+    fn is_silent(&self, container: &ContainerSpec, ended: &Container) -> bool {
+        let said = self.known(container).words.contains_key(&ended.attempt) || !speaks(container, ended);
+        said || self.words_until(container, ended).is_some_and(|until| until <= self.now)
+    }
+
+    /// Until when the last words of an attempt are waited for; none: nobody has asked for them yet. A pod whose time is over hardly waits.
+    pub(super) fn words_until(&self, container: &ContainerSpec, ended: &Container) -> Option<Moment> {
+        let asked = self.known(container).words_asked.get(&ended.attempt)?;
+        let longest = asked.plus(WORDS_LONGEST);
+        Some(match self.memory.ending {
+            Some(ending) => longest.min(ending.until.max(asked.plus(SHORTEST_GRACE))),
+            None => longest,
+        })
+    }
+
+    /// When it will be known whether an attempt that is not to be seen any more is lost: by a look that begins then. Just after
+    /// something was made absence proves nothing. none: it is known, or it is there.
+    pub(super) fn settles(&self, container: &ContainerSpec) -> Option<Moment> {
+        let known = self.known(container);
+        let ended = known.last.as_ref().is_none_or(|last| last.phase == Phase::Exited);
+        let settles = known.missing.filter(|_| !ended)?.plus(self.memory.settle);
+        self.memory.look.last.is_none_or(|last| last < settles).then_some(settles)
+    }
+
+    /// A newest attempt that is not to be seen any more.
+    fn missing(&self, container: &ContainerSpec, last: &'a Container, known: &'a Known) -> View<'a> {
+        let settling = self.settles(container).is_some();
         match last.phase {
             Phase::Exited => View::Ended(self.end(known, last, true)),
             Phase::Created if settling => View::Created(last),
@@ -162,9 +186,11 @@ impl<'a> Scene<'a> {
                 || known.probes.of(ProbeKind::Startup).result == Some(true))
     }
 
-    /// Its postStart hook has not ended yet.
+    /// Its postStart hook has not ended yet, or is still to come: it may be seen to run before the answer to its start is there.
     pub(super) fn is_hooked(&self, container: &ContainerSpec, attempt: u32) -> bool {
+        let starts = |action: &Action| matches!(action, Action::Start { attempt: of, .. } if *of == attempt);
         self.known(container).hook.is_some_and(|(of, _)| of == attempt)
+            || (container.post_start.is_some() && self.memory.is_under_way(&container.name, starts))
     }
 
     /// Whether it takes requests.
@@ -217,8 +243,7 @@ impl<'a> Scene<'a> {
 
     /// Whether no process of the pod is left, and none is about to begin.
     pub(super) fn is_down(&self) -> bool {
-        !self.memory.flight.iter().any(super::action::Action::makes)
-            && self.spec.all().all(|container| !self.view(container).is_up())
+        !self.memory.flight.iter().any(Action::makes) && self.spec.all().all(|container| !self.view(container).is_up())
     }
 }
 

@@ -17,8 +17,9 @@ use crate::provider::{Call, Code, Deletion, DesiredPod, Error, LogOptions, Netwo
 /// Longest that anything here may take; time is paused, so that it costs nothing.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// A cluster that gives each container the pod's IP as its argument.
-struct Resolves;
+/// A cluster that gives each container the pod's IP as its argument, but for one that it has an error for.
+#[derive(Default)]
+struct Resolves(Mutex<Option<(&'static str, Code)>>);
 
 #[async_trait]
 impl Cluster for Resolves {
@@ -31,7 +32,10 @@ impl Cluster for Resolves {
     }
 
     async fn resolve_container(&self, _: &PodRef, name: &str, ips: &[String]) -> Result<ResolvedContainer, Error> {
-        Ok(ResolvedContainer { args: ips.to_vec(), late: false, ..resolved(name) })
+        match *self.0.lock().unwrap() {
+            Some((refused, code)) if refused == name => Err(Error::new(code, "R", "it has no values now")),
+            _ => Ok(ResolvedContainer { args: ips.to_vec(), ..resolved(name) }),
+        }
     }
 
     fn event(&self, _: &PodRef, _: bool, _: &str, _: &str) {}
@@ -56,11 +60,10 @@ fn desired(spec: &Value, metadata: Value, status: Value) -> DesiredPod {
     for (key, value) in metadata.as_object().unwrap() {
         object["metadata"][key] = value.clone();
     }
-    let names = spec["containers"].as_array().unwrap().iter().map(|container| container["name"].as_str().unwrap());
     DesiredPod {
         revision: "1".into(),
         manifest: object.to_string().into(),
-        containers: names.map(resolved).collect(),
+        containers: Vec::new(),
         network: Network::default(),
         id,
     }
@@ -75,7 +78,7 @@ struct Host {
     events: Arc<Mutex<Vec<String>>>,
     /// The last status, and whether the pod has gone.
     told: (PodStatus, bool),
-    _cluster: Arc<Resolves>,
+    cluster: Arc<Resolves>,
 }
 
 impl Host {
@@ -88,12 +91,11 @@ impl Host {
         let listener = machine.clone();
         let stop = shutdown.clone();
         tokio::spawn(async move { stop.run_until_cancelled(listener.listen()).await });
-        let cluster = Arc::new(Resolves);
+        let cluster = Arc::new(Resolves::default());
         let asked: Weak<Resolves> = Arc::downgrade(&cluster);
         machine.serve(asked);
         let told = (PodStatus::default(), false);
-        let mut host =
-            Self { machine, engine: engine.clone(), cursor: None, shutdown, events, told, _cluster: cluster };
+        let mut host = Self { machine, engine: engine.clone(), cursor: None, shutdown, events, told, cluster };
         host.hear().await;
         host
     }
@@ -163,7 +165,7 @@ async fn a_pod_runs_and_goes() {
     let first = host.create(pod.clone()).await.unwrap().unwrap();
     assert!(first.status.contains("ContainerCreating") && first.revision.as_deref() == Some("1"), "{first:?}");
     host.until_phase("Running").await;
-    assert_eq!(engine.calls(), ["ensure", "start a 0 "]);
+    assert_eq!(engine.calls(), ["ensure", "start a 0 10.0.0.7"]);
     let going = desired(&spec(json!({})), deleted(), json!({}));
     assert_eq!(host.delete(Some(going), 30).await, Deletion::Stopping);
     host.until("gone", |_, gone| gone).await;
@@ -184,7 +186,7 @@ async fn a_host_that_starts_anew_takes_over_what_it_finds() {
     let engine = first.kill();
     let mut second = Host::start(&engine).await;
     assert_eq!(second.told.0, PodStatus::default(), "there is something, and nobody has said yet what it should be");
-    second.machine.follow(DesiredPod { containers: Vec::new(), ..desired(&spec(json!({})), json!({}), status) });
+    second.machine.follow(desired(&spec(json!({})), json!({}), status));
     second.until_phase("Running").await;
     engine.exit("a", 1);
     second.until_count(1).await;
@@ -317,7 +319,7 @@ async fn another_image_in_the_api_is_another_attempt() {
     host.until_phase("Running").await;
     engine.calls();
     let changed = desired(&spec(json!({"image": "i:2"})), json!({"generation": 2}), json!({}));
-    host.machine.follow(DesiredPod { containers: Vec::new(), revision: "2".into(), ..changed });
+    host.machine.follow(DesiredPod { revision: "2".into(), ..changed });
     // The engine in memory always says `i:1`, so that this would go on for ever.
     host.until("on its way", |status, _| {
         status.container_statuses.as_ref().is_some_and(|list| list[0].restart_count == 1)
@@ -337,4 +339,66 @@ async fn machines_come_to_rest_when_the_host_stops() {
     host.machine.stop().await.unwrap();
     assert!(host.machine.tasks.is_empty());
     assert_eq!(engine.attempts(), ["a 0 Running"], "pods stay where they are");
+}
+
+/// Why a container waits.
+fn waits_for<'a>(status: &'a PodStatus, name: &str) -> Option<&'a str> {
+    let status = status.container_statuses.as_ref()?.iter().find(|status| status.name == name)?;
+    status.state.as_ref()?.waiting.as_ref()?.reason.as_deref()
+}
+
+#[tokio::test(start_paused = true)]
+async fn values_are_worked_out_for_each_start_and_who_waits_for_them_holds_up_nobody() {
+    let engine = Arc::new(Engine::default());
+    let mut host = Host::start(&engine).await;
+    *host.cluster.0.lock().unwrap() = Some(("b", Code::FailedPrecondition));
+    let two = json!({"containers": containers(&[("a", json!({})), ("b", json!({}))])});
+    host.create(desired(&two, json!({}), json!({}))).await.unwrap();
+    host.until("waiting", |status, _| waits_for(status, "b") == Some("CreateContainerConfigError")).await;
+    host.until_count(0).await;
+    assert_eq!(engine.calls(), ["ensure", "start a 0 10.0.0.7"]);
+    *host.cluster.0.lock().unwrap() = None;
+    host.until("running", |status, _| waits_for(status, "b").is_none()).await;
+    assert_eq!(engine.calls(), ["start b 0 10.0.0.7"]);
+    // What cannot be read is as it was; what is absent is waited for.
+    *host.cluster.0.lock().unwrap() = Some(("a", Code::Unavailable));
+    engine.exit("a", 1);
+    host.until_count(1).await;
+    *host.cluster.0.lock().unwrap() = Some(("a", Code::FailedPrecondition));
+    engine.exit("a", 1);
+    host.until("waiting", |status, _| waits_for(status, "a") == Some("CreateContainerConfigError")).await;
+    assert_eq!(engine.calls(), ["start a 1 10.0.0.7"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_does_not_get_its_turn_says_nothing_of_its_container() {
+    let engine = Arc::new(Engine::default());
+    let mut host = Host::start(&engine).await;
+    let busy = engine.busy.write().await;
+    let probe = json!({"livenessProbe": {"exec": {"command": ["x"]}, "periodSeconds": 1, "failureThreshold": 1}});
+    host.create(desired(&spec(probe), json!({}), json!({}))).await.unwrap();
+    host.until_count(0).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(engine.attempts(), ["a 0 Running"]);
+    assert!(host.events.lock().unwrap().contains(&"Unhealthy".to_string()), "it is told");
+    // Its time counts from when it has begun.
+    drop(busy);
+    *engine.takes.lock().unwrap() = Duration::from_millis(900);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(engine.attempts(), ["a 0 Running"]);
+    *engine.takes.lock().unwrap() = Duration::from_millis(1100);
+    host.until_count(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_does_not_get_its_turn_is_told() {
+    let engine = Arc::new(Engine::default());
+    let mut host = Host::start(&engine).await;
+    let hook = spec(json!({"lifecycle": {"preStop": {"exec": {"command": ["x"]}}}}));
+    host.create(desired(&hook, json!({}), json!({}))).await.unwrap();
+    host.until_count(0).await;
+    let _busy = engine.busy.write().await;
+    host.delete(Some(desired(&hook, deleted(), json!({}))), 30).await;
+    host.until("gone", |_, gone| gone).await;
+    assert!(host.events.lock().unwrap().contains(&"FailedPreStopHook".to_string()));
 }

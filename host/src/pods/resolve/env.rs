@@ -13,6 +13,9 @@ use super::{Notice, Place, Problem, Sources, field};
 use crate::pods::object::PodObject;
 use crate::provider::EnvVar;
 
+/// What a variable's value may come from.
+const SOURCES: &str = "use fieldRef, resourceFieldRef, configMapKeyRef or secretKeyRef";
+
 /// What the environment is made from, beside the container itself.
 pub(super) struct Context<'a> {
     pub(super) pod: &'a PodObject,
@@ -118,19 +121,19 @@ fn value(
         let expanded = expand(text, lookup);
         return Ok(Value::Text(expanded.text, expanded.secret));
     };
-    let refused = |what: &str, message: String| Problem::Refused { field: format!("{path}.valueFrom.{what}"), message };
+    let refused = |what: &str, message: String| Problem::Refused { field: format!("{path}.valueFrom{what}"), message };
     match source {
         EnvVarSource { field_ref: Some(reference), .. } => {
             let value = field::field(context.pod, context.node, context.ips, &reference.field_path);
-            match value.map_err(|m| refused("fieldRef", m))? {
+            match value.map_err(|m| refused(".fieldRef", m))? {
                 field::Value::Known(text) => Ok(Value::Text(text, false)),
                 field::Value::Late => Ok(Value::Late),
             }
         }
         EnvVarSource { resource_field_ref: Some(selector), .. } => {
-            field::resource(context.containers, &container.name, selector, context.node)
+            field::resource(context.pod, context.containers, &container.name, selector, context.node)
                 .map(|text| Value::Text(text, false))
-                .map_err(|message| refused("resourceFieldRef", message))
+                .map_err(|message| refused(".resourceFieldRef", message))
         }
         EnvVarSource { config_map_key_ref: Some(selector), .. } => {
             let key =
@@ -141,11 +144,10 @@ fn value(
             let key = Key { kind: Kind::Secret, name: &selector.name, key: &selector.key, optional: selector.optional };
             key.value(context.sources, notices)
         }
-        _ => Err(refused(
-            "",
-            "this source of a value is not supported: use fieldRef, resourceFieldRef, configMapKeyRef or secretKeyRef"
-                .into(),
-        )),
+        EnvVarSource { file_key_ref: Some(_), .. } => {
+            Err(refused(".fileKeyRef", format!("a file as the source of a value is not supported: {SOURCES}")))
+        }
+        _ => Err(refused("", format!("this source of a value is not supported: {SOURCES}"))),
     }
 }
 
@@ -268,7 +270,7 @@ fn object<'a>(
         // Not read is not absent: even an optional object is waited for then.
         Some(Lookup::Failed(cause)) => {
             let message = format!("cannot read {} {name:?}: {cause}", kind.name());
-            Err(Problem::Missing { reason: kind.reason(optional, What::Read), message })
+            Err(Problem::Unread { reason: kind.reason(optional, What::Read), message })
         }
         Some(Lookup::Absent) | None => {
             let message = format!("{} {name:?} does not exist", kind.name());
@@ -381,7 +383,7 @@ mod tests {
         }
         let (result, _) = key("configMapKeyRef", "broken", "k", true);
         assert!(
-            matches!(result, Err(Problem::Missing { reason: "FailedToReadOptionalConfigMap", .. })),
+            matches!(result, Err(Problem::Unread { reason: "FailedToReadOptionalConfigMap", .. })),
             "not read is not absent"
         );
     }
@@ -414,5 +416,12 @@ mod tests {
         assert!(
             matches!(result, Err(Problem::Refused { field, .. }) if field == "spec.containers[0].env[0].valueFrom.fieldRef")
         );
+        for (source, expected) in
+            [(json!({"fileKeyRef": {"key": "K", "path": "e", "volumeName": "v"}}), ".fileKeyRef"), (json!({}), "")]
+        {
+            let (result, _) = resolve(json!({"name": "c", "env": [{"name": "X", "valueFrom": source}]}));
+            let Err(Problem::Refused { field, .. }) = result else { panic!("{source} is taken") };
+            assert_eq!(field, format!("spec.containers[0].env[0].valueFrom{expected}"));
+        }
     }
 }

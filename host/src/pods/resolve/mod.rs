@@ -19,7 +19,7 @@ pub(super) mod volumes;
 mod watches;
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -76,12 +76,20 @@ pub enum Problem {
         /// What would be right.
         message: String,
     },
-    /// Not yet: an object is missing or could not be read.
+    /// Not yet: an object is missing.
     #[error("{message}")]
     Missing {
         /// The event's reason.
         reason: &'static str,
         /// What is missing.
+        message: String,
+    },
+    /// Not now: an object could not be read, which says nothing of what it holds.
+    #[error("{message}")]
+    Unread {
+        /// The event's reason.
+        reason: &'static str,
+        /// What could not be read.
         message: String,
     },
 }
@@ -105,7 +113,8 @@ impl Resolver {
         Self { client, objects, services, node, provider }
     }
 
-    /// The pod as a provider can run it, and what is worth an event.
+    /// The pod as a provider can run it, and what is worth an event. Whoever follows its pods asks for each container's values when
+    /// it starts it, so that they are not worked out here: one that waits for a Secret holds up no other.
     pub async fn resolve(&self, pod: &PodObject) -> (Result<DesiredPod, Problem>, Vec<Notice>) {
         let mut notices = Vec::new();
         let result = self.resolve_all(pod, &mut notices).await;
@@ -116,6 +125,13 @@ impl Resolver {
         let (network, left_out) = network::network(pod, &self.node.load())?;
         notices.extend(left_out);
         let places = containers(pod);
+        if self.provider.capabilities().follows {
+            // What can never be served is refused before anything is made.
+            return match refusal(pod, &self.node.load(), &places) {
+                Some(problem) => Err(problem),
+                None => Ok(DesiredPod { network, ..self.unresolved(pod) }),
+            };
+        }
         let sources = self.sources_of(pod, &places).await?;
         let mut containers = Vec::with_capacity(places.len());
         for place in &places {
@@ -260,8 +276,25 @@ impl Resolver {
             return Ok(sources);
         }
         let message = "the services of the cluster could not be listed yet; the host's identity must be allowed to";
-        Err(Problem::Missing { reason: "FailedToReadServices", message: message.into() })
+        Err(Problem::Unread { reason: "FailedToReadServices", message: message.into() })
     }
+}
+
+/// What of a pod's environments no object in the cluster could mend: nothing is read for it.
+fn refusal(pod: &PodObject, node: &Node, places: &[Place<'_>]) -> Option<Problem> {
+    let (sources, services) = (Sources::new(), BTreeMap::new());
+    let context = env::Context { pod, containers: places, node, ips: &[], sources: &sources, services: &services };
+    places.iter().find_map(|place| {
+        let mut notices = Vec::new();
+        let mut own = place.container.clone().into_owned();
+        own.env_from = None;
+        for source in own.env.iter_mut().flatten() {
+            // Values of objects are left out where they stand, so that the others keep their places.
+            source.value_from.take_if(|from| from.config_map_key_ref.is_some() || from.secret_key_ref.is_some());
+        }
+        let refused = |problem: &Problem| matches!(problem, Problem::Refused { .. });
+        env::environment(&context, &own, &place.path, &mut notices).err().filter(refused)
+    })
 }
 
 fn too_early(place: &Place<'_>) -> Problem {
@@ -305,4 +338,31 @@ fn names(containers: &[Place<'_>]) -> BTreeSet<(Kind, String)> {
         }
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::pods::object::tests::pod;
+
+    #[test]
+    fn only_what_no_object_could_mend_is_refused_without_reading_any() {
+        let refused = |env: serde_json::Value| {
+            let container = json!({"name": "c", "envFrom": [{"secretRef": {"name": "x"}}], "env": env});
+            let metadata = json!({"name": "n", "namespace": "ns", "uid": "u"});
+            let pod = pod(json!({"metadata": metadata, "spec": {"containers": [container]}}));
+            refusal(&pod, &Node::default(), &containers(&pod))
+        };
+        let secret = json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "x", "key": "k"}}});
+        let ip = json!({"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}});
+        assert_eq!(refused(json!([secret, ip, {"name": "B", "value": "$(A)"}])), None);
+        let never = json!({"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "status.phase"}}});
+        let problem = refused(json!([secret, never])).unwrap();
+        assert!(
+            matches!(&problem, Problem::Refused { field, .. } if field == "spec.containers[0].env[1].valueFrom.fieldRef"),
+            "{problem}"
+        );
+    }
 }

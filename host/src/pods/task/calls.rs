@@ -81,7 +81,7 @@ impl Task {
             Some(Err(problem @ Problem::Refused { .. })) => {
                 return self.refuse("UnsupportedField", problem.to_string());
             }
-            Some(Err(Problem::Missing { reason, message })) => {
+            Some(Err(Problem::Missing { reason, message } | Problem::Unread { reason, message })) => {
                 self.complain(reason, &message);
                 self.known.waiting = Some(("CreateContainerConfigError".into(), message));
                 self.known.not_before = Some(Instant::now() + self.known.missing_retry.pause());

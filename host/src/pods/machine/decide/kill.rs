@@ -42,14 +42,25 @@ pub(super) fn go_on(scene: &Scene<'_>, decision: &mut Decision) {
 fn step(scene: &Scene<'_>, container: &ContainerSpec, kill: &Killing, decision: &mut Decision) {
     let Scene { memory, now, .. } = *scene;
     let (name, attempt) = (container.name.clone(), kill.attempt);
-    if memory.is_under_way(&container.name, |action| matches!(action, Action::Stop { .. })) {
+    let stops = |action: &&Action| {
+        action.container() == Some(&container.name)
+            && matches!(action, Action::Stop { attempt, .. } if *attempt == kill.attempt)
+    };
+    let signals: Vec<&Action> = memory.flight.iter().filter(stops).collect();
+    if signals.iter().any(|action| matches!(action, Action::Stop { grace: 0, .. })) {
         return;
     }
     if let Some(deadline) = kill.deadline {
-        return match deadline.max(kill.pause.until(now).unwrap_or_default()) {
-            wait if wait > now => decision.wake_at(wait),
-            _ => decision.actions.push(Action::Stop { name, attempt, grace: 0 }),
-        };
+        let due = deadline.max(kill.pause.until(now).unwrap_or_default());
+        if due > now {
+            return decision.wake_at(due);
+        }
+        // A signal that is still on its way does not hold the kill up.
+        decision.cancel.extend(signals.into_iter().cloned());
+        return decision.actions.push(Action::Stop { name, attempt, grace: 0 });
+    }
+    if !signals.is_empty() {
+        return;
     }
     if kill.until > now {
         let hook = Action::PreStop { name: name.clone(), attempt };

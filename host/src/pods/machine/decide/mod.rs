@@ -71,9 +71,11 @@ fn look(scene: &Scene<'_>, decision: &mut Decision) -> bool {
     // The answer to a start is followed by a look, which tells what hints meanwhile would.
     let starting = memory.flight.iter().any(|action| matches!(action, Action::EnsureSandbox | Action::Start { .. }));
     let look = &memory.look;
-    let due = look.due.is_some_and(|due| due <= now);
-    if !look.stale && !due && (!look.hinted || starting) {
-        look.due.into_iter().for_each(|due| decision.wake_at(due));
+    // What is not to be seen any more is looked for once the backend has settled: nothing else need ever happen to the pod.
+    let settles = scene.spec.all().filter_map(|container| scene.settles(container)).min();
+    let due = look.due.into_iter().chain(settles).min();
+    if !look.stale && due.is_none_or(|due| due > now) && (!look.hinted || starting) {
+        due.into_iter().for_each(|due| decision.wake_at(due));
         return false;
     }
     match look.pause.until(now) {

@@ -29,9 +29,12 @@ fn listen(scene: &Scene<'_>, container: &ContainerSpec, attempt: &Container, dec
         return;
     }
     let action = Action::LastWords { name: container.name.clone(), attempt: attempt.attempt };
+    // Who waits for them goes on without then.
+    let until = scene.words_until(container, attempt).filter(|until| *until > scene.now);
+    until.into_iter().for_each(|until| decision.wake_at(until));
     match known.words_pause.until(scene.now) {
         Some(until) => decision.wake_at(until),
-        None if scene.memory.is_under_way(&container.name, |a| matches!(a, Action::LastWords { .. })) => {}
+        None if scene.memory.flight.contains(&action) => {}
         None if decision
             .actions
             .iter()

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::super::clock::Moment;
 use super::super::observed::Observed;
-use super::super::spec::{ContainerSpec, ProbeKind, Spec};
+use super::super::spec::{ContainerSpec, Kind, ProbeKind, Spec};
 use super::backoff::CrashLoop;
 use super::{Known, Memory};
 use crate::provider::PodRef;
@@ -26,10 +26,17 @@ impl Memory {
         observed: &Observed,
         now: Moment,
     ) {
+        let up = |phase: Phase| matches!(phase, Phase::Created | Phase::Running);
+        let is_up = |container: &ContainerSpec| observed.newest(&container.name).is_some_and(|newest| up(newest.phase));
+        // What init containers have done was done for this sandbox.
+        let runs = observed.is_ready() && spec.ordinary.iter().any(is_up);
         for container in spec.all() {
             let told = told.and_then(|told| status_of(told, &container.name));
             let known = self.of_mut(&container.name);
             *known = recall(id, container, told, observed);
+            if container.kind == Kind::Init && !runs {
+                known.doubt(observed.newest(&container.name));
+            }
             known.catch_up(container, told, observed, now);
         }
         self.see(observed, now);
@@ -129,6 +136,15 @@ fn finished(container: &Container) -> Option<u64> {
 }
 
 impl Known {
+    /// An init container that was told to have done its work, and of which nothing is left, may have done it in a sandbox that was lost:
+    /// it runs again, under another number.
+    fn doubt(&mut self, newest: Option<&Container>) {
+        let unseen = |last: &Container| newest.is_none_or(|newest| newest.attempt < last.attempt);
+        if self.last.as_ref().is_some_and(|last| last.exit_code == Some(0) && unseen(last)) {
+            self.take_away();
+        }
+    }
+
     /// What follows from the attempts that are there.
     fn catch_up(&mut self, spec: &ContainerSpec, told: Option<&ContainerStatus>, observed: &Observed, now: Moment) {
         let Some(newest) = observed.newest(&spec.name) else { return };

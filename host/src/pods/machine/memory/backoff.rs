@@ -19,7 +19,7 @@ pub(in crate::pods::machine) struct Rhythm {
 
 impl Rhythm {
     /// After what may pass by itself.
-    const SOON: Self = Self { first: BACKOFF_FIRST, longest: BACKOFF_LONGEST };
+    pub(in crate::pods::machine) const SOON: Self = Self { first: BACKOFF_FIRST, longest: BACKOFF_LONGEST };
     /// After what somebody has to mend.
     const SLOW: Self = Self { first: SLOW_BACKOFF_FIRST, longest: SLOW_BACKOFF_LONGEST };
 
@@ -65,11 +65,6 @@ impl Pause {
     /// What was tried has worked.
     pub(in crate::pods::machine) fn reset(&mut self) {
         *self = Self::default();
-    }
-
-    /// Failures in a row.
-    pub(in crate::pods::machine) const fn tries(&self) -> u32 {
-        self.tries
     }
 
     /// Until when nothing is tried; none: it may be tried now.

@@ -43,6 +43,8 @@ pub(in crate::pods::machine) struct Known {
     /// Messages of attempts that have ended, as a status tells them.
     pub(in crate::pods::machine) words: BTreeMap<u32, String>,
     pub(in crate::pods::machine) words_pause: Pause,
+    /// When the message of an attempt was first asked for.
+    pub(in crate::pods::machine) words_asked: BTreeMap<u32, Moment>,
     /// Why it waits.
     pub(in crate::pods::machine) trouble: Option<Trouble>,
     pub(in crate::pods::machine) crash: Option<CrashLoop>,
@@ -60,6 +62,8 @@ pub(in crate::pods::machine) struct Killing {
     pub(in crate::pods::machine) hook: Hook,
     /// When it is killed; none: the signal was not sent yet.
     pub(in crate::pods::machine) deadline: Option<Moment>,
+    /// It was sent the kill.
+    pub(in crate::pods::machine) deadly: bool,
     /// It was killed, as far as the backend says.
     pub(in crate::pods::machine) killed: bool,
     pub(in crate::pods::machine) pause: Pause,
@@ -180,6 +184,7 @@ impl Known {
         self.probes = Probes::default();
         self.words_pause.reset();
         self.words.retain(|attempt, _| attempt.saturating_add(1) >= newest.attempt);
+        self.words_asked.retain(|attempt, _| attempt.saturating_add(1) >= newest.attempt);
     }
 
     /// The newest attempt is there no more, and that is no loss.
@@ -199,7 +204,7 @@ impl Known {
         }
         self.missing = None;
         let unstartable = self.unstartable.as_ref().is_some_and(|(attempt, _)| *attempt == newest.attempt);
-        if unstartable {
+        if unstartable && matches!(newest.phase, Phase::Created | Phase::Exited) {
             // It was made, so that it has ended: from here on the crash loop's pauses count.
             self.start.reset();
             self.ended.get_or_insert(now);
@@ -207,6 +212,9 @@ impl Known {
         match newest.phase {
             Phase::Running => {
                 self.running.get_or_insert((now, false));
+                // Whatever was said or seen of it before.
+                self.ended = None;
+                self.unstartable.take_if(|_| unstartable);
             }
             Phase::Exited => {
                 self.ended.get_or_insert(now);
@@ -224,8 +232,16 @@ impl Known {
         if kill.rerun {
             self.rerun = Some(attempt);
         }
-        self.kill =
-            Some(Killing { attempt, until, in_turn, hook, deadline: None, killed: false, pause: Pause::default() });
+        self.kill = Some(Killing {
+            attempt,
+            until,
+            in_turn,
+            hook,
+            deadline: None,
+            deadly: false,
+            killed: false,
+            pause: Pause::default(),
+        });
     }
 }
 
@@ -237,6 +253,7 @@ impl Killing {
             self.deadline = Some(now.plus(Duration::from_secs(grace.into())));
             return;
         }
+        self.deadly = true;
         self.pause.grow(None, Rhythm { first: KILL_AGAIN, longest: KILL_AGAIN_LONGEST }, spread, now);
         self.deadline = self.pause.until(now);
     }

@@ -66,7 +66,9 @@ pub(super) struct Look {
     pub(super) hinted: bool,
     /// When to look though nothing was heard.
     pub(super) due: Option<Moment>,
-    /// When the last look that was answered began.
+    /// When the last one began.
+    pub(super) begun: Option<Moment>,
+    /// When the last one that was answered began.
     pub(super) last: Option<Moment>,
     pub(super) pause: Pause,
 }
@@ -108,7 +110,7 @@ impl Memory {
 
     /// Some attempt of some container was made.
     pub(super) fn has_run(&self) -> bool {
-        self.containers.values().any(|known| known.last.is_some())
+        self.containers.values().any(|known| known.last.is_some() || known.past.is_some())
     }
 
     /// Something of this kind is under way for a container.
@@ -119,6 +121,13 @@ impl Memory {
     /// Takes what a look has shown.
     pub(super) fn see(&mut self, observed: &Observed, now: Moment) {
         self.sandbox.had |= observed.is_ready();
+        // What a call said counts once it is seen: a backend that says yes and shows nothing of it is not asked without a pause.
+        if observed.is_ready() {
+            self.sandbox.pause.reset();
+        }
+        if observed.is_nothing() {
+            self.sandbox.removal.reset();
+        }
         let names: Vec<String> = observed.names().map(str::to_string).collect();
         for name in names {
             if let Some(newest) = observed.newest(&name) {
@@ -132,12 +141,16 @@ impl Memory {
         }
     }
 
-    /// The pod shall end; a second order can only hurry the first, and take away more.
+    /// The pod shall end; a second order can only hurry the first, and take away more. Either overtakes every pause.
     pub(super) fn end(&mut self, order: Ending, now: Moment) {
+        let before = self.ending;
         let ending = self.ending.get_or_insert(order);
         ending.until = ending.until.min(order.until);
         ending.remove |= order.remove;
         let until = ending.until;
+        if self.ending != before {
+            self.relieve();
+        }
         let soonest = now.plus(SHORTEST_GRACE);
         for kill in self.containers.values_mut().filter_map(|known| known.kill.as_mut()) {
             kill.until = kill.until.min(until);
@@ -145,7 +158,7 @@ impl Memory {
         }
     }
 
-    /// The backend answers again: what failed because it did not is tried at once.
+    /// What failed may work now, or must: it is tried at once.
     pub(super) fn relieve(&mut self) {
         self.look.pause.reset();
         self.sandbox.pause.reset();
@@ -211,6 +224,7 @@ impl Memory {
                 self.look.stale = false;
                 self.look.hinted = false;
                 self.look.due = None;
+                self.look.begun = Some(now);
             }
             Action::EnsureSandbox => self.sandbox.asked = Some(now),
             Action::Pull { name, image, policy } => {
@@ -221,7 +235,11 @@ impl Memory {
                     events.push(Event::normal("Pulling", format!("Pulling image {image:?}")));
                 }
             }
-            Action::Start { .. } => self.sandbox.asked = Some(now),
+            Action::Start { name, attempt, .. } => {
+                self.sandbox.asked = Some(now);
+                // It is tried again, and may come to run.
+                self.of_mut(name).unstartable.take_if(|(of, _)| of == attempt);
+            }
             Action::PostStart { name, attempt } => self.of_mut(name).hook = Some((*attempt, true)),
             Action::PreStop { name, .. } => {
                 if let Some(kill) = &mut self.of_mut(name).kill {
@@ -235,7 +253,10 @@ impl Memory {
                 }
             }
             Action::Probe { name, kind, .. } => self.of_mut(name).probes.of_mut(*kind).begun = Some(now),
-            Action::StopSandbox | Action::RemoveSandbox | Action::Remove { .. } | Action::LastWords { .. } => {}
+            Action::LastWords { name, attempt } => {
+                self.of_mut(name).words_asked.entry(*attempt).or_insert(now);
+            }
+            Action::StopSandbox | Action::RemoveSandbox | Action::Remove { .. } => {}
         }
         events
     }

@@ -100,8 +100,11 @@ impl Memory {
         match result {
             Ok(observed) => {
                 self.look.pause.reset();
-                self.look.last = Some(now);
-                self.see(observed, now);
+                // Something was made or ended since it began, of which it may know nothing. Another one follows.
+                if !self.look.stale {
+                    self.look.last = self.look.begun;
+                    self.see(observed, now);
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "look failed");
@@ -113,9 +116,10 @@ impl Memory {
 
     fn made_sandbox(&mut self, result: Result<Sandbox, Error>, now: Moment) -> Vec<Event> {
         self.look.stale = true;
+        self.may_come(result.as_ref().err(), now);
         let error = match result {
             Ok(sandbox) if sandbox.ready => {
-                self.sandbox.pause.reset();
+                self.sandbox.pause.grow(None, Rhythm::SOON, self.spread, now);
                 self.sandbox.stopped = false;
                 return Vec::new();
             }
@@ -138,6 +142,13 @@ impl Memory {
             return Some(Event::warning("FailedMount", error.message)).filter(|_| !told).into_iter().collect();
         }
         vec![Event::warning("FailedCreatePodSandBox", format!("Failed to create pod sandbox: {}", error.message))]
+    }
+
+    /// What a call has asked for may still come to be, for as long as the backend takes to settle after it has ended.
+    fn may_come(&mut self, error: Option<&Error>, now: Moment) {
+        if error.is_none_or(|error| error.effect == Effect::Unknown) {
+            self.sandbox.asked = Some(now);
+        }
     }
 
     /// Nobody is told of a call that fails because the pod ends.
@@ -167,7 +178,7 @@ impl Memory {
     fn removed_sandbox(&mut self, result: Result<Deletion, Error>, now: Moment) -> Vec<Event> {
         match result {
             Ok(Deletion::Gone) => {
-                self.sandbox.removal.reset();
+                self.sandbox.removal.grow(None, Rhythm::SOON, self.spread, now);
                 self.look.stale = true;
                 Vec::new()
             }
@@ -176,6 +187,7 @@ impl Memory {
                 Vec::new()
             }
             Err(error) if error.code == Code::NotFound => {
+                self.sandbox.removal.grow(None, Rhythm::SOON, self.spread, now);
                 self.look.stale = true;
                 Vec::new()
             }

@@ -98,12 +98,9 @@ async fn follow(mut url: Url, mut headers: HeaderMap, limit: Duration) -> Result
         let response = ask(&url, &headers, limit).await?;
         let status = response.status();
         let moved = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
-        let Some(location) = response.headers().get(LOCATION).filter(|_| moved) else {
-            return match moved {
-                true => Err(format!("{} response missing Location header", status.as_u16())),
-                false => Ok(Got { status, body: beginning(response).await }),
-            };
-        };
+        // One that does not say where to is taken as it is, as Go's client does.
+        let location = response.headers().get(LOCATION).filter(|location| moved && !location.is_empty());
+        let Some(location) = location else { return Ok(Got { status, body: beginning(response).await }) };
         let location = location.to_str().map_err(|error| error.to_string())?.to_string();
         let next = url.join(&location).map_err(|error| error.to_string())?;
         if next.host() != url.host() || !matches!(next.scheme(), "http" | "https") {
@@ -267,6 +264,17 @@ mod tests {
         let (port, _asks) = server(vec![answer("302 Found", "location: http://169.254.169.254/x\r\n", "gone")]).await;
         let answer = probe("127.0.0.1", port, &to("/", &[]), LIMIT).await;
         assert_eq!(answer, Answer::Warning("Probe terminated redirects, Response body: gone".into()));
+    }
+
+    #[tokio::test]
+    async fn a_redirect_that_does_not_say_where_to_is_taken_as_it_is() {
+        let statuses = ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"];
+        let (port, _asks) = server(statuses.iter().map(|status| answer(status, "", "here")).collect()).await;
+        for status in statuses {
+            let answer = probe("127.0.0.1", port, &to("/", &[]), LIMIT).await;
+            let told = Answer::Warning("Probe terminated redirects, Response body: here".into());
+            assert_eq!(answer, told, "{status}");
+        }
     }
 
     #[tokio::test]

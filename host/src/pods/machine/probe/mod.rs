@@ -18,9 +18,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::spec::{Check, Port, Probe};
-use crate::defaults::machine::{PROBE_OUTPUT, PROBE_RETRIES};
+use crate::defaults::machine::{PROBE_OUTPUT, PROBE_RETRIES, PROBE_TURN};
 use crate::provider::containers::{Containers, Executed};
-use crate::provider::{Call, Code, PodRef, Why};
+use crate::provider::{Call, Code, Effect, Error, PodRef, Why};
 
 /// What a probe is about.
 pub(super) struct Target<'a> {
@@ -67,17 +67,19 @@ fn address<'a>(target: &Target<'a>, host: Option<&'a str>, port: &Port) -> Resul
     Ok((host, port.clone()?))
 }
 
-/// A command that fails is a failure, and so is one that takes too long; one that cannot be run says nothing of the container.
+/// A command that fails is a failure, and so is one that takes too long; one that cannot be run, or does not get its turn, says
+/// nothing of the container.
 async fn exec(target: &Target<'_>, command: &[String], limit: Duration) -> Answer {
     let (canceller, call) = Call::new();
-    let run = target.containers.run_in_container(call, target.id, target.container, command.to_vec());
+    let run = target.containers.run_in_container(call, target.id, target.container, command.to_vec(), Some(limit));
     let mut run = std::pin::pin!(run);
-    let Ok(ended) = timeout(limit, &mut run).await else {
-        canceller.cancel(Why::Deadline);
-        // It has a little time to end well, and then its instance is dropped; nothing of it is of interest.
-        let _ = run.await;
-        let command = command.join(" ");
-        return Answer::Failure(format!("command timed out: {command:?} timed out after {}s", limit.as_secs()));
+    let ended = match timeout(PROBE_TURN.saturating_add(limit), &mut run).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            canceller.cancel(Why::Deadline);
+            // It has a little time to end well, if it has begun, and then its instance is dropped.
+            run.await
+        }
     };
     match ended {
         Ok(Executed { exit_code: Some(0), .. }) => Answer::Success,
@@ -87,8 +89,17 @@ async fn exec(target: &Target<'_>, command: &[String], limit: Duration) -> Answe
         }
         // The container lacks the program.
         Err(error) if error.code == Code::InvalidArgument => Answer::Failure(error.message),
+        Err(error) if is_late(&error) => {
+            let command = command.join(" ");
+            Answer::Failure(format!("command timed out: {command:?} timed out after {}s", limit.as_secs()))
+        }
         Err(error) => Answer::Error(error.message),
     }
+}
+
+/// The command had its time and did not end; a provider that says so of the way to its backend has done nothing.
+fn is_late(error: &Error) -> bool {
+    error.code == Code::DeadlineExceeded && error.effect == Effect::Unknown
 }
 
 /// The beginning of what a command wrote.

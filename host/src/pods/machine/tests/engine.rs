@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock};
 
 use crate::pods::machine::fixture::{container, id, sandbox};
 use crate::provider::containers::{
@@ -30,6 +30,10 @@ pub(super) struct Engine {
     calls: Mutex<Vec<String>>,
     /// Exit code of commands.
     pub(super) exec: Mutex<i32>,
+    /// How long commands take.
+    pub(super) takes: Mutex<Duration>,
+    /// Whoever holds it keeps commands from beginning.
+    pub(super) busy: RwLock<()>,
 }
 
 impl Engine {
@@ -170,8 +174,28 @@ impl Containers for Engine {
         Ok(self.pods().values().cloned().collect())
     }
 
-    async fn run_in_container(&self, _: Call, _: &PodRef, _: &str, _: Vec<String>) -> Result<Executed, Error> {
+    async fn run_in_container(
+        &self,
+        mut call: Call,
+        _: &PodRef,
+        _: &str,
+        _: Vec<String>,
+        limit: Option<Duration>,
+    ) -> Result<Executed, Error> {
         self.answers()?;
+        let begun = async { drop(self.busy.read().await) };
+        tokio::select! {
+            () = begun => {}
+            _ = call.cancelled() => {
+                return Err(Error::new(Code::Cancelled, "CallCancelled", "it was cancelled before it began"));
+            }
+        }
+        let takes = *self.takes.lock().unwrap();
+        if limit.is_some_and(|limit| limit <= takes) {
+            let late = Error::new(Code::DeadlineExceeded, "DeadlineExceeded", "it did not end in time");
+            return Err(late.with_unknown_effect());
+        }
+        tokio::time::sleep(takes).await;
         Ok(Executed { exit_code: Some(*self.exec.lock().unwrap()), output: Bytes::from_static(b"out") })
     }
 }

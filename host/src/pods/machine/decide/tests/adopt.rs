@@ -209,3 +209,54 @@ fn an_end_that_was_begun_by_an_earlier_host_is_brought_to_its_end() {
     assert_eq!(stage.run().did(), ["kill a", "stop a 0 2"]);
     assert_eq!(stage.after(2).did(), ["stop a 0 0", "remove sandbox"]);
 }
+
+#[test]
+fn what_an_init_container_did_in_a_sandbox_that_was_lost_is_done_again_by_a_host_that_starts_meanwhile() {
+    let init = containers(&[("x", json!({"imagePullPolicy": "Always"}))]);
+    let spec =
+        json!({"restartPolicy": "OnFailure", "initContainers": init, "containers": containers(&[("a", json!({}))])});
+    let mut stage = stage(spec);
+    stage.obedient = vec![("a".into(), 1)];
+    stage.run();
+    stage.exit("x", 0, 0).run();
+    assert_eq!(stage.told(), ["x 0 terminated 0 Completed", "a 0 running ready"]);
+    stage.did();
+    stage.slow = vec!["pull x".into()];
+    stage.lose_sandbox().run();
+    assert_eq!(stage.did(), ["kill a", "stop a 0 30", "remove x 0", "ensure sandbox", "pull x"]);
+    assert_eq!(stage.restart_host().did(), ["pull x"], "it is in the new one that it has to run");
+    assert_eq!(stage.told()[0], "x 0 terminated 0 Completed", "the API server takes no other word for it");
+    stage.slow.clear();
+    assert_eq!(stage.complete("pull x").did(), ["start x 1"]);
+    assert_eq!(stage.exit("x", 1, 0).run().did(), ["check a", "start a 1"]);
+}
+
+#[test]
+fn the_work_of_an_init_container_that_was_removed_counts_while_somebody_runs_on_it() {
+    let spec =
+        json!({"initContainers": containers(&[("x", json!({}))]), "containers": containers(&[("a", json!({}))])});
+    let mut stage = stage(spec);
+    stage.run();
+    stage.exit("x", 0, 0).run().did();
+    stage.take("x", 0);
+    assert!(stage.restart_host().did().is_empty());
+    assert_eq!(stage.told(), ["x 0 terminated 0 Completed", "a 0 running ready"]);
+}
+
+#[test]
+fn a_container_of_which_no_more_is_known_once_it_was_killed_runs_again() {
+    let lost = Container { started_ms: Some(START), ..container("a", 1, Phase::Lost) };
+    let mut stage = found(one(), vec![container("a", 0, Phase::Exited), lost]);
+    stage.slow = vec!["stop a 1 0".into()];
+    assert_eq!(stage.run().did(), ["kill a", "stop a 1 30"]);
+    stage.after(30);
+    // It is not to be seen any better than before.
+    let killed = crate::pods::machine::memory::outcome::Outcome::Deleted(Ok(crate::provider::Deletion::Stopping));
+    let kill = crate::pods::machine::action::Action::Stop { name: "a".into(), attempt: 1, grace: 0 };
+    stage.finish(&kill, killed);
+    stage.run().did();
+    let wait = stage.waits().unwrap();
+    assert_eq!((stage.told(), wait), (vec!["a 1 waiting CrashLoopBackOff".to_string()], 10));
+    stage.after(wait - 1);
+    assert!(stage.after(1).did().contains(&"start a 2".to_string()));
+}

@@ -227,3 +227,105 @@ fn a_pod_that_the_api_server_calls_over_is_not_begun_again() {
     stage.spec.terminal = true;
     assert_eq!(stage.run().did(), ["kill a", "stop a 0 30", "stop sandbox"]);
 }
+
+#[test]
+fn a_delete_overtakes_every_pause() {
+    // Of looks.
+    let mut blind = running(json!({"containers": containers(&[("a", json!({}))])}));
+    blind.faults = vec![("look".into(), Error::new(Code::Internal, "R", "one container cannot be inspected"))];
+    blind.memory.look.stale = true;
+    blind.run();
+    for _ in 0..5 {
+        let wait = blind.waits().unwrap();
+        blind.after(wait);
+    }
+    assert!(blind.waits().unwrap() > 60);
+    blind.faults.clear();
+    end(&mut blind, 30, true);
+    assert_eq!(blind.did(), ["kill a", "stop a 0 30"]);
+    // Of the end of a pod that is over.
+    let once = json!({"restartPolicy": "Never", "containers": containers(&[("a", json!({}))])});
+    let mut over = running(once);
+    over.faults = vec![("stop sandbox".into(), Error::new(Code::Internal, "R", "no"))];
+    over.exit("a", 0, 0).run();
+    for _ in 0..5 {
+        let wait = over.waits().unwrap();
+        over.after(wait);
+    }
+    assert!(over.waits().unwrap() > 60);
+    over.did();
+    end(&mut over, 0, true);
+    assert_eq!(over.did(), ["remove sandbox"]);
+}
+
+#[test]
+fn the_same_order_again_overtakes_nothing() {
+    let mut stage = running(json!({"containers": containers(&[("a", json!({}))])}));
+    stage.obedient = vec![("a".into(), 0)];
+    stage.faults = vec![("remove sandbox".into(), Error::new(Code::Internal, "R", "no"))];
+    end(&mut stage, 30, true);
+    stage.did();
+    end(&mut stage, 30, true);
+    assert!(stage.did().is_empty());
+}
+
+#[test]
+fn a_signal_that_hangs_does_not_hold_the_kill_up() {
+    let mut stage = running(json!({"containers": containers(&[("a", json!({}))])}));
+    stage.slow = vec!["stop a 0 30".into()];
+    end(&mut stage, 30, true);
+    assert_eq!((stage.did(), stage.waits()), (vec!["kill a".to_string(), "stop a 0 30".into()], Some(30)));
+    end(&mut stage, 0, true);
+    assert_eq!((stage.did(), stage.waits()), (Vec::new(), Some(2)));
+    assert_eq!(stage.after(2).did(), ["cancel stop a 0 30", "stop a 0 0", "remove sandbox"]);
+    assert_eq!(stage.told(), ["a 0 terminated 137 Error"]);
+}
+
+#[test]
+fn what_becomes_of_a_signal_after_the_kill_is_of_no_interest() {
+    let mut stage = running(json!({"containers": containers(&[("a", json!({}))])}));
+    end(&mut stage, 30, true);
+    stage.slow = vec!["stop".into()];
+    stage.after(30);
+    stage.did();
+    stage.reasons();
+    let late = Error::new(Code::Cancelled, "CallCancelled", "cancelled").with_unknown_effect();
+    let signal = crate::pods::machine::action::Action::Stop { name: "a".into(), attempt: 0, grace: 30 };
+    stage.finish(&signal, crate::pods::machine::memory::outcome::Outcome::Deleted(Err(late)));
+    assert_eq!((stage.run().did(), stage.reasons()), (Vec::new(), Vec::<String>::new()));
+    assert_eq!(stage.complete("stop a 0 0").did(), ["remove sandbox"]);
+}
+
+#[test]
+fn what_is_said_to_be_gone_and_is_still_to_be_seen_is_removed_ever_more_rarely() {
+    let mut stage = running(json!({"containers": containers(&[("a", json!({}))])}));
+    stage.obedient = vec![("a".into(), 0)];
+    stage.slow = vec!["remove sandbox".into()];
+    end(&mut stage, 30, true);
+    let mut pauses = Vec::new();
+    for _ in 0..3 {
+        stage.did();
+        let gone = crate::pods::machine::memory::outcome::Outcome::Deleted(Ok(crate::provider::Deletion::Gone));
+        stage.finish(&crate::pods::machine::action::Action::RemoveSandbox, gone);
+        assert!(stage.run().did().is_empty());
+        let wait = stage.waits().unwrap();
+        pauses.push(wait);
+        assert_eq!(stage.after(wait).did(), ["remove sandbox"]);
+    }
+    assert_eq!(pauses, [1, 2, 4]);
+}
+
+#[test]
+fn the_backend_settles_from_when_the_last_call_has_ended() {
+    let mut stage = stage(json!({"containers": containers(&[("a", json!({}))])}));
+    stage.memory.settle = Duration::from_secs(15);
+    stage.slow = vec!["ensure sandbox".into()];
+    stage.run().did();
+    stage.now = stage.now.plus(Duration::from_secs(42));
+    let cut = Error::new(Code::Cancelled, "CallCancelled", "cancelled").with_unknown_effect();
+    let outcome = crate::pods::machine::memory::outcome::Outcome::Sandbox(Err(cut));
+    stage.finish(&crate::pods::machine::action::Action::EnsureSandbox, outcome);
+    end(&mut stage, 0, true);
+    assert_eq!((stage.gone, stage.waits()), (false, Some(15)), "it may still come to be");
+    assert!(stage.after(15).gone);
+}

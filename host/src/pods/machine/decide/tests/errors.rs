@@ -133,3 +133,87 @@ fn an_ephemeral_container_that_cannot_run_does_not_end_the_pod() {
     assert_eq!(stage.told(), ["a 0 running ready", "e 0 waiting CreateContainerError"]);
     assert_eq!(stage.phase(), "Running");
 }
+
+/// A pod that is run once, whose attempt was made and not started, and the error of that start.
+fn made_and(error: Error) -> Stage {
+    let mut stage = stage(json!({"restartPolicy": "Never", "containers": containers(&[("a", json!({}))])}));
+    stage.faults = vec![("start".into(), error)];
+    stage.slow = vec!["start".into()];
+    stage.run();
+    stage.put(container("a", 0, Phase::Created));
+    stage.complete("start a 0");
+    stage.did();
+    stage.faults.clear();
+    stage.slow.clear();
+    stage
+}
+
+#[test]
+fn only_what_the_contract_calls_an_end_ends_an_attempt_that_was_not_started() {
+    let codes = [
+        (Code::FailedPrecondition, true),
+        (Code::Internal, false),
+        (Code::Unknown, false),
+        (Code::PermissionDenied, false),
+        (Code::Unauthenticated, false),
+        (Code::NotFound, false),
+        (Code::DataLoss, false),
+        (Code::Unavailable, false),
+        (Code::Aborted, false),
+    ];
+    for (code, ends) in codes {
+        let mut stage = made_and(Error::new(code, "R", "no").with_unknown_effect());
+        assert_eq!(stage.phase() == "Failed", ends, "{code:?}: {:?}", stage.told());
+        if !ends {
+            assert_eq!(stage.after(15).did(), ["check a", "start a 0"], "{code:?}: the same one");
+            assert_eq!(stage.told(), ["a 0 running ready"], "{code:?}");
+        }
+    }
+}
+
+#[test]
+fn what_a_start_said_counts_no_more_once_it_is_tried_again() {
+    let refusal = || Error::new(Code::FailedPrecondition, "StartFailed", "no such image");
+    let lost = || Error::new(Code::Unavailable, "R", "connection reset").with_unknown_effect();
+    for phase in [Phase::Created, Phase::Running] {
+        let readiness = json!({"readinessProbe": {"exec": {"command": ["x"]}}});
+        let mut stage = stage(json!({"restartPolicy": "Never", "containers": containers(&[("a", readiness)])}));
+        // Nothing was made.
+        stage.faults = vec![("start".into(), refusal())];
+        stage.run().did();
+        stage.slow = vec!["start".into()];
+        assert_eq!(stage.after(10).did(), ["check a", "start a 0"]);
+        stage.faults = vec![("start".into(), lost())];
+        stage.put(container("a", 0, phase));
+        stage.complete("start a 0");
+        stage.faults.clear();
+        stage.slow.clear();
+        assert_eq!(stage.phase(), if phase == Phase::Running { "Running" } else { "Pending" }, "{phase:?}");
+        stage.after(20);
+        assert_eq!(stage.told(), ["a 0 running ready"], "{phase:?}: and its probes count");
+    }
+}
+
+#[test]
+fn a_container_that_runs_after_all_has_not_ended_before() {
+    let mut stage = made_and(Error::new(Code::FailedPrecondition, "StartFailed", "not now"));
+    assert_eq!(stage.memory.of("a").ended, Some(stage.now));
+    stage.put(container("a", 0, Phase::Running)).run();
+    assert_eq!((&stage.memory.of("a").ended, &stage.memory.of("a").unstartable), (&None, &None));
+}
+
+#[test]
+fn a_look_that_began_before_something_was_made_does_not_take_it_back() {
+    let mut stage = stage(json!({"containers": containers(&[("a", json!({})), ("b", json!({}))])}));
+    stage.slow = vec!["start".into()];
+    stage.run();
+    stage.slow.push("look".into());
+    stage.complete("start a 0");
+    let older = crate::pods::machine::observed::Observed::of(stage.engine.clone());
+    stage.complete("start b 0");
+    let looked = crate::pods::machine::memory::outcome::Outcome::Looked(Ok(older));
+    stage.finish(&crate::pods::machine::action::Action::Look, looked);
+    assert_eq!(stage.run().told(), ["a 0 running ready", "b 0 running ready"]);
+    stage.slow.clear();
+    assert_eq!(stage.complete("look").told(), ["a 0 running ready", "b 0 running ready"]);
+}

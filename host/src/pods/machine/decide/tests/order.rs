@@ -149,3 +149,30 @@ fn ephemeral_containers_start_beside_all_others_and_never_again() {
     assert_eq!(stage.told()[2], "e 0 terminated 1 Error");
     assert_eq!(stage.phase(), "Running");
 }
+
+#[test]
+fn a_container_that_is_seen_to_run_before_its_start_is_answered_has_its_hook_still_to_come() {
+    let hook = json!({"lifecycle": {"postStart": {"exec": {"command": ["x"]}}}});
+    let spec = json!({"containers": containers(&[("a", json!({})), ("proxy", hook), ("app", json!({}))])});
+    let seen = || {
+        let mut stage = stage(spec.clone());
+        stage.slow = vec!["start".into(), "postStart".into()];
+        stage.run();
+        let running = crate::provider::containers::Phase::Running;
+        stage.put(crate::pods::machine::fixture::container("proxy", 0, running));
+        stage.did();
+        stage
+    };
+    let mut stage = seen();
+    assert!(stage.complete("start a 0").did().is_empty(), "whoever comes behind it waits");
+    assert_eq!(stage.told()[1], "proxy 0 waiting ContainerCreating");
+    assert_eq!(stage.complete("start proxy 0").did(), ["postStart proxy"]);
+    stage.slow.clear();
+    assert_eq!(stage.complete("postStart proxy").did(), ["check app", "start app 0"]);
+    // The answer is lost.
+    let mut lost = seen();
+    let code = crate::provider::Code::DeadlineExceeded;
+    let error = crate::provider::Error::new(code, "DeadlineExceeded", "late").with_unknown_effect();
+    lost.faults = vec![("start proxy".into(), error)];
+    assert_eq!(lost.complete("start proxy 0").did(), ["postStart proxy"]);
+}

@@ -220,3 +220,35 @@ fn another_image_is_another_attempt_of_that_container_alone() {
     assert_eq!(stage.told(), ["a 0 waiting ContainerCreating", "b 0 running ready"], "no end that would be final");
     assert_eq!(stage.events[0].message, "Container a definition changed, will be restarted");
 }
+
+#[test]
+fn last_words_that_nobody_answers_for_are_waited_for_no_longer_than_that() {
+    let words = json!({"terminationMessagePath": "/dev/termination-log"});
+    let mut stage = one("Never", words.clone());
+    stage.slow = vec!["words".into()];
+    stage.exit("a", 0, 0).run().did();
+    assert_eq!((stage.told(), stage.waits()), (vec!["a 0 running ready".to_string()], Some(15)));
+    assert_eq!(stage.after(15).did(), ["stop sandbox"]);
+    assert_eq!((stage.told(), stage.phase()), (vec!["a 0 terminated 0 Completed".to_string()], "Succeeded".into()));
+    // They are told when they come after all.
+    stage.complete("words a 0");
+    let end = stage.status().container_statuses.unwrap()[0].state.clone().unwrap().terminated.unwrap();
+    assert_eq!(end.message.as_deref(), Some("a says"));
+    // A pod whose time is over goes without.
+    let mut ending = one("Always", words);
+    ending.slow = vec!["words".into()];
+    ending.obedient = vec![("a".into(), 0)];
+    let now = ending.now;
+    ending.memory.end(crate::pods::machine::memory::Ending { until: now, remove: true }, now);
+    assert_eq!(ending.run().did(), ["kill a", "stop a 0 2", "words a 0"]);
+    assert_eq!(ending.waits(), Some(2));
+    assert_eq!(ending.after(2).did(), ["remove sandbox"]);
+    // Those of the attempt before do not hold up the next one's.
+    let mut again = one("Always", json!({"terminationMessagePath": "/dev/termination-log"}));
+    again.slow = vec!["words a 0".into()];
+    again.exit("a", 0, 1).run().after(15);
+    assert_eq!(again.told(), ["a 1 running ready"]);
+    again.did();
+    assert_eq!(again.exit("a", 1, 1).run().did(), ["words a 1"]);
+    assert_eq!(again.told(), ["a 1 waiting CrashLoopBackOff"]);
+}

@@ -127,3 +127,69 @@ fn a_container_of_which_the_backend_knows_nothing_is_killed_before_it_runs_again
     assert_eq!(stage.told(), ["a 0 terminated 137 ContainerStatusUnknown"]);
     assert_eq!(stage.after(30).did(), ["stop a 0 0", "check a", "start a 1"]);
 }
+
+#[test]
+fn a_container_that_vanished_is_missed_once_the_backend_has_settled_though_nothing_is_heard_of_it() {
+    let settling = || {
+        let mut stage = running(json!({"containers": containers(&[("a", json!({}))])}));
+        stage.memory.settle = std::time::Duration::from_secs(30);
+        stage
+    };
+    let mut lost = settling();
+    assert!(lost.take("a", 0).run().did().is_empty());
+    assert_eq!(lost.waits(), Some(30));
+    assert!(lost.after(29).did().is_empty());
+    assert_eq!(lost.after(1).did(), ["check a", "start a 1"]);
+    assert_eq!((lost.told(), lost.waits()), (vec!["a 1 running ready".to_string()], None));
+    // It went while the host was away.
+    let mut away = settling();
+    away.take("a", 0);
+    assert!(away.restart_host().did().is_empty());
+    assert_eq!((away.told(), away.waits()), (vec!["a 0 running ready".to_string()], Some(30)));
+    assert_eq!(away.after(30).did(), ["check a", "start a 1"]);
+    // It came back, and nobody heard of that either.
+    let mut back = settling();
+    back.take("a", 0).run();
+    back.put(crate::pods::machine::fixture::container("a", 0, crate::provider::containers::Phase::Running));
+    back.memory.look.hinted = false;
+    assert!(back.after(30).did().is_empty(), "it is looked for before it counts as lost");
+    assert_eq!((back.told(), back.waits()), (vec!["a 0 running ready".to_string()], None));
+}
+
+#[test]
+fn an_end_waits_for_a_container_that_vanished_no_longer_than_the_backend_takes_to_settle() {
+    let mut stage = running(json!({"containers": containers(&[("a", json!({}))])}));
+    stage.memory.settle = std::time::Duration::from_secs(30);
+    let (now, until) = (stage.now, stage.now.plus(std::time::Duration::from_secs(3600)));
+    stage.memory.end(crate::pods::machine::memory::Ending { until, remove: true }, now);
+    stage.run().did();
+    stage.take("a", 0).run();
+    assert_eq!(stage.waits(), Some(30));
+    assert_eq!(stage.after(30).did(), ["remove sandbox"]);
+}
+
+#[test]
+fn a_sandbox_that_dies_whenever_it_is_made_is_made_ever_more_rarely() {
+    let mut stage = stage(json!({"containers": containers(&[("a", json!({}))])}));
+    stage.slow = vec!["ensure sandbox".into()];
+    stage.run();
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        assert_eq!(stage.did(), ["ensure sandbox"]);
+        // It was ready when that was said, and is not when it is looked at.
+        let sandbox = crate::pods::machine::fixture::sandbox;
+        stage.engine =
+            Some(crate::provider::containers::SandboxState { sandbox: sandbox(false), containers: Vec::new() });
+        let made = crate::pods::machine::memory::outcome::Outcome::Sandbox(Ok(sandbox(true)));
+        stage.finish(&crate::pods::machine::action::Action::EnsureSandbox, made);
+        assert!(stage.run().did().is_empty());
+        let wait = stage.waits().unwrap();
+        pauses.push(wait);
+        stage.after(wait);
+    }
+    assert_eq!(pauses, [1, 2, 4, 8]);
+    stage.slow.clear();
+    stage.complete("ensure sandbox").did();
+    stage.obedient = vec![("a".into(), 0)];
+    assert!(stage.lose_sandbox().run().did().contains(&"ensure sandbox".to_string()), "this one was seen to live");
+}

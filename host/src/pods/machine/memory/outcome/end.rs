@@ -1,11 +1,11 @@
 //! How the end of a container went: its preStop hook, its signal, its last words, its removal.
 
-use crate::defaults::machine::{KILL_AGAIN, KILL_AGAIN_LONGEST, LONGEST_WORDS, WORDS_TRIES};
+use crate::defaults::machine::{KILL_AGAIN, KILL_AGAIN_LONGEST, LONGEST_WORDS, WORDS_LONGEST};
 use crate::pods::machine::action::Event;
 use crate::pods::machine::clock::Moment;
 use crate::pods::machine::memory::backoff::Rhythm;
 use crate::pods::machine::memory::{Hook, Killing, Memory};
-use crate::provider::containers::Container;
+use crate::provider::containers::{Container, Phase};
 use crate::provider::{Code, Deletion, Error};
 
 impl Memory {
@@ -37,7 +37,14 @@ impl Memory {
                 // Without news of its end it is looked for when it is due.
                 self.look.hinted |= deletion == Deletion::Gone || grace == 0;
                 match self.kill_of(name, attempt) {
-                    Some(kill) => kill.killed |= grace == 0,
+                    Some(kill) => {
+                        kill.killed |= grace == 0;
+                        let known = self.of_mut(name);
+                        if grace == 0 && known.last.as_ref().is_some_and(|last| last.phase == Phase::Lost) {
+                            // Nobody will see more of its end than this.
+                            known.ended.get_or_insert(now);
+                        }
+                    }
                     // An old attempt that ran against all order.
                     None => {
                         let again = Rhythm { first: KILL_AGAIN, longest: KILL_AGAIN_LONGEST };
@@ -49,7 +56,9 @@ impl Memory {
             Err(error) => error,
         };
         self.look.stale = true;
-        if error.code == Code::NotFound {
+        // What becomes of a signal is of no interest any more once the kill was sent.
+        let overtaken = grace > 0 && self.kill_of(name, attempt).is_some_and(|kill| kill.deadly);
+        if error.code == Code::NotFound || overtaken {
             return Vec::new();
         }
         tracing::warn!(%error, container = name, attempt, "container not stopped");
@@ -83,10 +92,11 @@ impl Memory {
     pub(super) fn read_words(&mut self, name: &str, attempt: u32, result: Result<String, Error>, now: Moment) {
         let spread = self.spread;
         let known = self.of_mut(name);
+        let asked = known.words_asked.get(&attempt).copied().unwrap_or(now);
         let words = match result {
             Ok(words) => words,
             Err(error) if error.code == Code::Unimplemented => String::new(),
-            Err(error) if known.words_pause.tries().saturating_add(1) < WORDS_TRIES => {
+            Err(error) if now < asked.plus(WORDS_LONGEST) => {
                 return known.words_pause.after(&error, spread, now);
             }
             Err(error) => format!("Error on reading termination log: {}", error.message),

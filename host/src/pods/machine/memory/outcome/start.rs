@@ -11,7 +11,7 @@ use crate::pods::machine::memory::backoff::Rhythm;
 use crate::pods::machine::memory::{Memory, Presence};
 use crate::pods::machine::spec::Spec;
 use crate::provider::containers::{Container, Phase, PullPolicy};
-use crate::provider::{Code, Error, PodRef};
+use crate::provider::{Code, Effect, Error, PodRef};
 
 /// A registry is asked as often as the kubelet asks it.
 const REGISTRY: Rhythm = Rhythm { first: PULL_FIRST, longest: PULL_LONGEST };
@@ -92,15 +92,19 @@ impl Memory {
         now: Moment,
     ) -> Vec<Event> {
         self.look.stale = true;
+        let error = result.as_ref().err().map(|unstarted| &unstarted.error);
+        self.may_come(error, now);
+        let container = spec.container(name);
+        let hooked = container.is_some_and(|container| container.post_start.is_some());
+        // Also of one that may run though the answer was lost.
+        let may_run = error.is_none_or(|error| error.effect == Effect::Unknown);
+        self.of_mut(name).hook = (hooked && may_run).then_some((attempt, false));
         let id = match result {
             Ok(id) => id,
             Err(unstarted) => return self.not_started(spec, name, attempt, &unstarted, now),
         };
-        let container = spec.container(name);
-        let hooked = container.is_some_and(|container| container.post_start.is_some());
         let image = container.map(|container| container.image.clone()).unwrap_or_default();
         let known = self.of_mut(name);
-        known.hook = hooked.then_some((attempt, false));
         (known.trouble, known.unstartable) = (None, None);
         known.start.reset();
         known.see(&just_started(name, attempt, id, image), now);
@@ -126,11 +130,11 @@ impl Memory {
         // The image may be what is wrong: it is asked for again.
         known.image.state = Presence::Unknown;
         let verdict = lifecycle::verdict(error);
-        if !unresolved && verdict != (Verdict::Retry { slow: false }) {
-            // If it was made at all, this was the end of the attempt.
+        let config = *unresolved || error.reason == "CreateContainerConfigError";
+        if !config && error.code == Code::FailedPrecondition && error.field.is_none() {
+            // If it was made at all, this was the end of the attempt. After any other error it is started again.
             known.unstartable = Some((attempt, error.message.clone()));
         }
-        let config = *unresolved || error.reason == "CreateContainerConfigError";
         let reason = if config { "CreateContainerConfigError" } else { "CreateContainerError" };
         known.trouble = Some(Trouble { reason, message: error.message.clone() });
         if verdict == Verdict::Final && !is_ephemeral(spec, name) {
