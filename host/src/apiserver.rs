@@ -2,7 +2,9 @@
 //!
 //! kube's stock client speaks HTTP/1.1 only: a TLS connection a watch and a write in flight, which a thousand pods turn into
 //! a thousand handshakes. Here each purpose has a client of its own, so that a burst of pod writes never queues a lease
-//! renewal behind it (R30).
+//! renewal behind it (R30), and the watches of a client have connections apart (`spread`).
+
+mod spread;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::Client;
 use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use spread::Spread;
 use tower::ServiceExt as _;
 
 use crate::metrics::requests::Requests;
@@ -122,14 +125,16 @@ impl ApiServer {
             None => builder,
         };
         let https = builder.enable_http1().enable_http2().wrap_connector(tcp);
-        let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .http2_adaptive_window(true)
-            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .http2_keep_alive_while_idle(true)
-            .build::<_, Body>(https);
+        let http = Spread::new(move || {
+            hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .pool_timer(TokioTimer::new())
+                .http2_adaptive_window(true)
+                .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+                .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+                .http2_keep_alive_while_idle(true)
+                .build::<_, Body>(https.clone())
+        });
         let user_agent = self.user_agent.clone();
         let service = tower::ServiceBuilder::new()
             .layer(self.requests.clone())

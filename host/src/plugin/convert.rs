@@ -146,6 +146,8 @@ impl From<types::Error> for Error {
         if message.len() > MESSAGE {
             message.truncate(message.floor_char_boundary(MESSAGE - '…'.len_utf8()));
             message.push('…');
+            // What was cut off must not be kept: it may be a whole answer of a backend's.
+            message.shrink_to_fit();
         }
         let field = field.filter(|field| field.len() <= FIELD);
         Self {

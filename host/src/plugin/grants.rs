@@ -25,7 +25,7 @@ pub(super) use settle::{Access, Allowed, Granted, Weighed, weigh};
 pub use target::TargetError;
 pub use wanted::Mistaken;
 
-use super::egress::origin::Pattern;
+use super::egress::origin::{Origin, Pattern};
 
 /// What an operator lets a plugin have, beside what is harmless. The default is nothing.
 #[derive(Clone, Debug, Default)]
@@ -132,6 +132,11 @@ impl Grants {
             Some(prefix) => variable.starts_with(prefix),
             None => variable == names,
         })
+    }
+
+    /// Whether the operator grants this very origin, by itself or with those that it is one of.
+    pub(super) fn names(&self, access: Access, origin: &Origin) -> bool {
+        self.origins(access).iter().any(|pattern| pattern.matches(origin))
     }
 
     fn origins(&self, access: Access) -> &[Pattern] {

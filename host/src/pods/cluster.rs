@@ -114,6 +114,7 @@ fn unresolved(problem: Problem) -> Error {
             Error { field: Some(field), ..Error::new(Code::InvalidArgument, "UnsupportedField", message) }
         }
         Problem::Missing { reason, message } => Error::new(Code::FailedPrecondition, reason, message),
+        Problem::Unread { reason, message } => Error::new(Code::Unavailable, reason, message),
     }
 }
 

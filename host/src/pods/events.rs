@@ -87,27 +87,28 @@ impl Events {
     }
 
     /// Something ordinary happened to a pod.
-    pub fn pod(&self, id: &PodRef, reason: &str, message: impl Into<String>) {
-        self.tell("Normal", reason, message.into(), reference(id));
+    pub fn pod(&self, id: &PodRef, reason: &str, message: impl AsRef<str>) {
+        self.tell("Normal", reason, message.as_ref(), reference(id));
     }
 
     /// Something went wrong with a pod.
-    pub fn pod_warning(&self, id: &PodRef, reason: &str, message: impl Into<String>) {
-        self.tell("Warning", reason, message.into(), reference(id));
+    pub fn pod_warning(&self, id: &PodRef, reason: &str, message: impl AsRef<str>) {
+        self.tell("Warning", reason, message.as_ref(), reference(id));
     }
 
     /// Something ordinary happened to the node.
-    pub fn node(&self, reason: &str, message: impl Into<String>) {
-        self.tell("Normal", reason, message.into(), self.node.clone());
+    pub fn node(&self, reason: &str, message: impl AsRef<str>) {
+        self.tell("Normal", reason, message.as_ref(), self.node.clone());
     }
 
     /// Something went wrong with the node.
-    pub fn node_warning(&self, reason: &str, message: impl Into<String>) {
-        self.tell("Warning", reason, message.into(), self.node.clone());
+    pub fn node_warning(&self, reason: &str, message: impl AsRef<str>) {
+        self.tell("Warning", reason, message.as_ref(), self.node.clone());
     }
 
-    fn tell(&self, kind: &'static str, reason: &str, mut note: String, object: ObjectReference) {
-        note.truncate(note.floor_char_boundary(LONGEST_NOTE));
+    fn tell(&self, kind: &'static str, reason: &str, note: &str, object: ObjectReference) {
+        // What is cut off must not be kept: notes wait, are remembered, and may be a whole answer of a backend's.
+        let note = note.get(..note.floor_char_boundary(LONGEST_NOTE)).unwrap_or(note).to_owned();
         let told = Told { kind, reason: reason.into(), note, object: object.uid.clone().unwrap_or_default() };
         if self.queue.try_send((told, object, Span::current())).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -179,5 +180,20 @@ fn reference(id: &PodRef) -> ObjectReference {
         name: Some(id.name.clone()),
         uid: Some(id.uid.clone()),
         ..ObjectReference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_is_kept_of_a_note_than_is_told() {
+        let (queue, mut waiting) = mpsc::channel(1);
+        let events = Events { queue, node: ObjectReference::default(), dropped: Arc::default() };
+        let answer = String::from("<p>ä</p>").repeat(1 << 20);
+        events.pod_warning(&PodRef { namespace: "n".into(), name: "a".into(), uid: "u".into() }, "Odd", answer);
+        let (Told { note, .. }, ..) = waiting.recv().await.unwrap();
+        assert!(note.len() > LONGEST_NOTE - 4 && note.capacity() <= LONGEST_NOTE, "{} {}", note.len(), note.capacity());
     }
 }

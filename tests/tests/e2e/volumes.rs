@@ -222,6 +222,59 @@ async fn a_change_of_a_source_reaches_running_pods_soon_and_one_watch_serves_the
     Ok(())
 }
 
+/// A connection to the API server carries 100 requests at once, and each object that is followed takes one of them.
+#[tokio::test]
+async fn more_objects_are_followed_than_one_connection_carries() -> Result<()> {
+    const PODS: usize = 150;
+    let corner = Corner::new("volumes-many").await?;
+    let (pod_of, map_of) = (|number: usize| format!("web-{number}"), |number: usize| format!("cm-{number}"));
+    let create = async |number: usize| -> Result<()> {
+        put_config_map(&corner, &map_of(number), json!({"data": {"a": number.to_string()}})).await?;
+        let volumes = json!([{"name": "conf", "configMap": {"name": map_of(number)}}]);
+        corner.create(pod(&corner, &pod_of(number), volumes)).await?;
+        Ok(())
+    };
+    let has_its_own = async |number: usize| -> Result<()> {
+        corner.running(&pod_of(number)).await?;
+        let content = number.to_string();
+        assert_eq!(shown(&corner, &pod_of(number), "conf").await?, expected(&[("a", "0644", &content)]));
+        Ok(())
+    };
+    for number in 0..PODS {
+        create(number).await?;
+    }
+    for number in 0..PODS {
+        has_its_own(number).await?;
+    }
+    for number in [0, PODS / 2, PODS - 1] {
+        change_config_map(&corner, &map_of(number), json!({"a": "new"})).await?;
+        assert!(until_content(&corner, &pod_of(number), "conf", "a", Some("new")).await? < SOON);
+    }
+    // The node is neither blind nor dumb.
+    create(PODS).await?;
+    has_its_own(PODS).await?;
+    corner.delete(&pod_of(1), None).await?;
+    corner.gone_within(SOON, &pod_of(1)).await?;
+    for number in (0..=PODS).filter(|number| *number != 1) {
+        corner.delete(&pod_of(number), None).await?;
+    }
+    let asked = eventually("the watches end", || async {
+        let asked = asked(&corner)?;
+        let watches = asked.iter().filter(|event| event.verb == "watch").count();
+        Ok((watches > PODS).then_some(asked))
+    })
+    .await?;
+    let names = |verb: &str| {
+        let mut names: Vec<&String> = asked.iter().filter(|e| e.verb == verb).map(|e| &e.name).collect();
+        names.sort_unstable();
+        names
+    };
+    let mut all: Vec<String> = (0..=PODS).map(map_of).collect();
+    all.sort_unstable();
+    assert_eq!((names("list"), names("watch")), (all.iter().collect(), all.iter().collect()));
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_optional_source_that_appears_later_is_an_update_and_so_is_its_end() -> Result<()> {
     let corner = Corner::new("volumes-optional").await?;

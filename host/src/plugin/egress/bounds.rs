@@ -66,6 +66,8 @@ impl Default for Limits {
 /// Those of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
+    /// Of a call that wants an answer and ends.
+    pub(super) is_short: bool,
     /// Until there is a connection.
     pub(super) connect: Duration,
     /// From there to the head of the answer.
@@ -82,6 +84,7 @@ impl Bounds {
     pub(super) fn new(patience: Patience, limits: &Limits) -> Self {
         let short = patience == Patience::Short;
         Self {
+            is_short: short,
             connect: limits.connect + SLACK,
             first_byte: if short { limits.first_byte } else { limits.first_byte_long },
             between_bytes: match patience {

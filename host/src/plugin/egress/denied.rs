@@ -45,7 +45,13 @@ impl Denied {
 
     fn is_first(&self, reason: &'static str, target: &str) -> bool {
         let mut told = lock(&self.told);
-        told.len() < TOLD && told.insert((reason, target.to_owned()))
+        let is_first = told.len() < TOLD && told.insert((reason, target.to_owned()));
+        if is_first && told.len() == TOLD {
+            tracing::warn!(
+                "so many requests of the plugin were refused that later ones are told with --log-level debug alone"
+            );
+        }
+        is_first
     }
 
     fn count(&self, outcome: &'static str) {

@@ -2,25 +2,25 @@
 //!
 //! ```text
 //! an origin ─▶ its name resolved ▶ addresses vetted ▶ TCP to one of those ──┐
-//!     └─ where the host has a proxy for it: TCP to that ▶ a tunnel through ─┴▶ TLS ▶ Stream
-//! an endpoint ▶ its socket, or TCP to wherever its name leads ──────────────┘
+//!     └─ where the host has a proxy for it: vetted all the same, unless its ─┤
+//!        operator has named it ▶ TCP to the proxy ▶ a tunnel through ────────┴▶ TLS ▶ Stream
+//! an endpoint ▶ its socket, or TCP to wherever its name leads ───────────────┘
 //! ```
 //!
 //! What the policy allowed comes in as a [`Destination`]; nothing else is looked at.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::ready;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::proxy::matcher::Intercept;
-use ipnet::IpNet;
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tower::ServiceExt as _;
@@ -34,7 +34,13 @@ use super::stream::{Io, Opened, Stream};
 use super::surroundings::Surroundings;
 use super::tls::{Loaded, Material, Protocols, Tls};
 use crate::defaults::egress::KEEP_ALIVE;
-use crate::plugin::grants::{Endpoint, EndpointUrl, Grants};
+use crate::plugin::grants::{Access, Endpoint, EndpointUrl, Grants};
+
+/// Time between two questions after the first one that was not answered, and how many are asked: a server that has gone is noticed
+/// half a minute after its last word, where Linux would take twelve minutes.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// See [`KEEP_ALIVE_INTERVAL`].
+const KEEP_ALIVE_RETRIES: u32 = 3;
 
 /// Where a connection may lead. `Display` is what people know it by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,10 +57,12 @@ pub(super) enum Destination {
 }
 
 /// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Purpose {
-    /// HTTP requests, one after the other.
+    /// HTTP requests, one after the other or, where the server speaks HTTP/2, many at once.
     Requests,
+    /// HTTP requests whose answers last, one after the other.
+    LongRequests,
     /// One HTTP/1.1 request, and then whatever the server upgrades to.
     Upgrade,
     /// Bytes.
@@ -64,9 +72,7 @@ pub(super) enum Purpose {
 /// Opens connections.
 pub(super) struct Dialler {
     surroundings: Surroundings,
-    /// That names may stand for beside public ones.
-    addresses: Vec<IpNet>,
-    endpoints: BTreeMap<String, Endpoint>,
+    grants: Grants,
     tls: Tls,
     places: Arc<Semaphore>,
     limits: Limits,
@@ -92,6 +98,17 @@ struct Attempt<'a> {
     until: Instant,
 }
 
+impl Purpose {
+    /// What has to be granted for it.
+    const fn access(self) -> Access {
+        match self {
+            Self::Requests | Self::LongRequests => Access::Http,
+            Self::Upgrade => Access::Upgrade,
+            Self::Bytes => Access::Connect,
+        }
+    }
+}
+
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -105,8 +122,7 @@ impl Dialler {
     pub(super) fn new(grants: &Grants, surroundings: Surroundings, limits: Limits) -> Self {
         Self {
             surroundings,
-            addresses: grants.addresses.clone(),
-            endpoints: grants.endpoints.clone(),
+            grants: grants.clone(),
             tls: Tls::new(grants.certificate_authorities.clone()),
             places: Arc::new(Semaphore::new(limits.connections)),
             limits,
@@ -114,7 +130,7 @@ impl Dialler {
     }
 
     fn endpoint(&self, name: &str) -> Result<&Endpoint, Failure> {
-        self.endpoints.get(name).ok_or_else(|| Failure::EndpointNotGranted(name.to_owned()))
+        self.grants.endpoints.get(name).ok_or_else(|| Failure::EndpointNotGranted(name.to_owned()))
     }
 
     /// What TLS with it is made with now; none: it is not spoken.
@@ -181,7 +197,8 @@ impl Dialler {
         secured(io, server.host, attempt).await
     }
 
-    /// The proxy resolves names; an address is vetted here all the same.
+    /// The proxy resolves names, and so decides where a connection leads. That is the operator's to allow; where the operator has not
+    /// named the origin, it is vetted here as it would be without a proxy.
     async fn by_proxy(
         &self,
         proxy: &Intercept,
@@ -189,11 +206,16 @@ impl Dialler {
         server: Server<'_>,
         attempt: Attempt<'_>,
     ) -> Result<Opened, Failure> {
-        if let Host::Ip(_) = server.host {
-            self.addresses(server, attempt.until).await?;
+        let access = attempt.purpose.access();
+        match server.host {
+            Host::Name(_) if self.grants.names(access, origin) => {}
+            Host::Name(_) | Host::Ip(_) => {
+                let vetted = self.addresses(server, attempt.until).await;
+                vetted.map_err(|failure| failure.behind_proxy(access, origin))?;
+            }
         }
         let io = self.to_proxy(proxy, attempt.until).await?;
-        if attempt.purpose == Purpose::Requests && proxy::passes_on(proxy, origin) {
+        if access == Access::Http && proxy::passes_on(proxy, origin) {
             return Ok(Opened { is_proxied: true, ..Opened::plain(io) });
         }
         let io = proxy::tunnel(proxy, origin, io).await?;
@@ -215,14 +237,8 @@ impl Dialler {
     /// TCP to the first of its addresses that takes it.
     async fn tcp(&self, server: Server<'_>, until: Instant) -> Result<Box<dyn Io>, Failure> {
         let addresses = self.addresses(server, until).await?;
-        let addresses: Vec<SocketAddr> = addresses.into_iter().map(|ip| SocketAddr::new(ip, server.port)).collect();
-        // The library tries IPv6 and IPv4 side by side (RFC 8305). It is given addresses, and never a name to resolve.
-        let vetted = tower::service_fn(move |_: Name| ready(Ok::<_, Infallible>(addresses.clone().into_iter())));
-        let mut connector = HttpConnector::new_with_resolver(vetted);
-        connector.set_nodelay(true);
-        connector.set_keepalive(Some(KEEP_ALIVE));
-        let connected = connector.oneshot(Uri::from_static("http://vetted")).await;
-        Ok(Box::new(connected.map_err(|error| of_connect(&server.target, &error))?.into_inner()))
+        let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, server.port)).collect();
+        Ok(Box::new(connect(addresses, &server.target).await?))
     }
 
     /// All that it may be reached at; never none.
@@ -235,7 +251,8 @@ impl Dialler {
         let Some(first) = all.first().copied() else {
             return Err(Failure::Name { name: host.to_string(), message: "it has no address".into() });
         };
-        let vetted: Vec<IpAddr> = all.into_iter().filter(|ip| trusted || is_vetted(*ip, &self.addresses)).collect();
+        let vetted: Vec<IpAddr> =
+            all.into_iter().filter(|ip| trusted || is_vetted(*ip, &self.grants.addresses)).collect();
         if vetted.is_empty() {
             return Err(Failure::Address { target: target.to_string(), address: first.to_canonical() });
         }
@@ -251,11 +268,23 @@ impl Dialler {
     }
 }
 
+async fn connect(addresses: Vec<SocketAddr>, target: &(impl fmt::Display + Sync)) -> Result<TcpStream, Failure> {
+    // The library tries IPv6 and IPv4 side by side (RFC 8305). It is given addresses, and never a name to resolve.
+    let vetted = tower::service_fn(move |_: Name| ready(Ok::<_, Infallible>(addresses.clone().into_iter())));
+    let mut connector = HttpConnector::new_with_resolver(vetted);
+    connector.set_nodelay(true);
+    connector.set_keepalive(Some(KEEP_ALIVE));
+    connector.set_keepalive_interval(Some(KEEP_ALIVE_INTERVAL));
+    connector.set_keepalive_retries(Some(KEEP_ALIVE_RETRIES));
+    let connected = connector.oneshot(Uri::from_static("http://vetted")).await;
+    Ok(connected.map_err(|error| of_connect(target, &error))?.into_inner())
+}
+
 async fn secured(io: Box<dyn Io>, host: &Host, attempt: Attempt<'_>) -> Result<Opened, Failure> {
     let Some(tls) = attempt.tls else { return Ok(Opened::plain(io)) };
     let protocols = match attempt.purpose {
         Purpose::Requests => Protocols::Http,
-        Purpose::Upgrade => Protocols::Http1,
+        Purpose::LongRequests | Purpose::Upgrade => Protocols::Http1,
         Purpose::Bytes => Protocols::Bytes,
     };
     let io = tls.connect(host, protocols, io).await?;

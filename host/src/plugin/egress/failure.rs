@@ -11,7 +11,7 @@ use rustls::AlertDescription as Alert;
 use wasmtime_wasi_http::Error;
 
 use super::address::reach;
-use super::origin::OriginError;
+use super::origin::{Origin, OriginError};
 use crate::plugin::grants::{Access, remedy};
 use crate::provider::{self, Code, Effect};
 
@@ -54,6 +54,16 @@ pub(in crate::plugin) enum Failure {
     /// The resolver does not answer.
     #[error("cannot resolve {0} in time")]
     NameTimeout(String),
+    /// A proxy would lead there, the host cannot see where that is, and its operator has not named the origin.
+    #[error("{target} is reached through a proxy, and the host, which grants by itself only what it has seen to be public, cannot see where it leads ({message}): if the proxy may lead there, add {}", remedy(access.word(), target))]
+    Unvetted {
+        /// How it was to be reached.
+        access: Access,
+        /// Its origin.
+        target: String,
+        /// Why not.
+        message: String,
+    },
     /// Somebody is there and does not take it.
     #[error("{0} refuses the connection")]
     Refused(String),
@@ -108,6 +118,9 @@ pub(in crate::plugin) enum Failure {
     /// The plugin has too many connections.
     #[error("the plugin has {0} connections already, and none of them came free in time")]
     Connections(usize),
+    /// The call begins too much at once.
+    #[error("the call has {0} connections in the making already")]
+    Attempts(usize),
     /// The guest sends more than it may.
     #[error("a request of a short call has more than {0} bytes")]
     RequestSize(u64),
@@ -146,13 +159,14 @@ pub(in crate::plugin) enum Failure {
 
 impl Failure {
     /// All reasons: shown from the start, so that a first one is seen to be one more than none.
-    pub(super) const REASONS: [&'static str; 22] = [
+    pub(super) const REASONS: [&'static str; 24] = [
         "TargetInvalid",
         "RequestInvalid",
         "NotGranted",
         "AddressForbidden",
         "NameNotFound",
         "NameTimeout",
+        "NameUnvetted",
         "ConnectionRefused",
         "Unreachable",
         "ConnectTimeout",
@@ -161,6 +175,7 @@ impl Failure {
         "TlsFileUnusable",
         "BudgetSpent",
         "ConnectionsExhausted",
+        "AttemptsExhausted",
         "RequestTooLarge",
         "RequestBrokeOff",
         "ResponseTimeout",
@@ -180,6 +195,7 @@ impl Failure {
             Self::Address { .. } => "AddressForbidden",
             Self::Name { .. } => "NameNotFound",
             Self::NameTimeout(_) => "NameTimeout",
+            Self::Unvetted { .. } => "NameUnvetted",
             Self::Refused(_) => "ConnectionRefused",
             Self::Unreachable { .. } => "Unreachable",
             Self::ConnectTimeout { .. } => "ConnectTimeout",
@@ -188,6 +204,7 @@ impl Failure {
             Self::TlsFile { .. } => "TlsFileUnusable",
             Self::Budget { .. } => "BudgetSpent",
             Self::Connections(_) => "ConnectionsExhausted",
+            Self::Attempts(_) => "AttemptsExhausted",
             Self::RequestSize(_) => "RequestTooLarge",
             Self::RequestBody(_) => "RequestBrokeOff",
             Self::ResponseTimeout(_) => "ResponseTimeout",
@@ -221,9 +238,10 @@ impl Failure {
             Self::NotGranted { .. }
             | Self::EndpointNotGranted(_)
             | Self::Address { .. }
+            | Self::Unvetted { .. }
             | Self::Certificate { .. }
             | Self::TlsFile { .. } => Code::PermissionDenied,
-            Self::Budget { .. } | Self::Connections(_) => Code::ResourceExhausted,
+            Self::Budget { .. } | Self::Connections(_) | Self::Attempts(_) => Code::ResourceExhausted,
             _ => Code::Unavailable,
         }
     }
@@ -240,6 +258,16 @@ impl Failure {
             | Self::Terminated(_)
             | Self::Protocol(_) => Effect::Unknown,
             _ => Effect::None,
+        }
+    }
+
+    /// What it means for an origin that a proxy is asked for by its name: that the host cannot resolve it is no news of the origin then.
+    pub(super) fn behind_proxy(self, access: Access, origin: &Origin) -> Self {
+        match self {
+            Self::Name { .. } | Self::NameTimeout(_) => {
+                Self::Unvetted { access, target: origin.to_string(), message: self.to_string() }
+            }
+            other => other,
         }
     }
 
@@ -352,7 +380,9 @@ impl From<Failure> for Error {
         match failure {
             Failure::Target(_) => Self::HttpRequestUriInvalid,
             Failure::Request(_) => Self::HttpRequestMethodInvalid,
-            Failure::NotGranted { .. } | Failure::EndpointNotGranted(_) => Self::HttpRequestDenied,
+            Failure::NotGranted { .. } | Failure::EndpointNotGranted(_) | Failure::Unvetted { .. } => {
+                Self::HttpRequestDenied
+            }
             Failure::Address { .. } => Self::DestinationIpProhibited,
             Failure::Name { message, .. } => Self::DnsError { rcode: Some(message), info_code: None },
             Failure::NameTimeout(_) => Self::DnsTimeout,
@@ -361,7 +391,7 @@ impl From<Failure> for Error {
             Failure::ConnectTimeout { .. } => Self::ConnectionTimeout,
             Failure::Certificate { .. } | Failure::TlsFile { .. } => Self::TlsCertificateError,
             Failure::Tls { .. } => Self::TlsProtocolError,
-            Failure::Budget { .. } | Failure::Connections(_) => Self::ConnectionLimitReached,
+            Failure::Budget { .. } | Failure::Connections(_) | Failure::Attempts(_) => Self::ConnectionLimitReached,
             Failure::RequestSize(limit) => Self::HttpRequestBodySize(Some(limit)),
             Failure::RequestBody(_) | Failure::Protocol(_) => Self::HttpProtocolError,
             Failure::ResponseTimeout(_) => Self::HttpResponseTimeout,
@@ -376,7 +406,6 @@ impl From<Failure> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::egress::origin::Origin;
 
     fn refused(alert: Alert) -> io::Error {
         io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert))

@@ -36,6 +36,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
@@ -44,6 +45,7 @@ use self::bounds::{Bounded, Bounds};
 use self::budget::Budgets;
 use self::dial::Destination;
 use self::origin::{Origin, OriginError, Scheme, bare, base, host};
+use self::switch::ATTEMPTS;
 use super::grants::{Access, Allowed, Granted, endpoint_name};
 use super::services::Services;
 
@@ -58,6 +60,12 @@ pub(super) use self::switch::{Attempt, Duplex, Outcome};
 
 /// What the authorities of named endpoints end in.
 const ENDPOINTS: &str = ".endpoint.internal";
+
+/// Requests of one call at once; those beyond wait. A provider that asks for more at a time is a bad neighbour, and all calls share
+/// the plugin's connections.
+const REQUESTS: usize = 64;
+/// Of a request's body, in bytes.
+const BODY_CHUNK: usize = 64 << 10;
 
 type Exchange = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Sent = Box<dyn Future<Output = Result<(Response<WasiBody>, Exchange), Error>> + Send>;
@@ -84,12 +92,17 @@ pub(super) struct Egress {
     bounds: Bounds,
     /// The call's own end.
     deadline: Option<Instant>,
+    /// For connections of the guest's own that are in the making.
+    attempts: Arc<Semaphore>,
+    /// For requests whose answers are not read to the end.
+    requests: Arc<Semaphore>,
 }
 
 impl Egress {
     pub(super) fn new(services: Arc<Services>, rights: Rights, patience: Patience, deadline: Option<Instant>) -> Self {
         let bounds = Bounds::new(patience, &services.limits.egress);
-        Self { services, rights, bounds, deadline }
+        let (attempts, requests) = (Arc::new(Semaphore::new(ATTEMPTS)), Arc::new(Semaphore::new(REQUESTS)));
+        Self { services, rights, bounds, deadline, attempts, requests }
     }
 
     /// Where a granted target leads. `target`: scheme and authority.
@@ -97,7 +110,7 @@ impl Egress {
         let (scheme, host) = host(target)?;
         let plain = matches!(scheme, Scheme::Tcp | Scheme::Tls);
         if plain != (access == Access::Connect) {
-            return Err(Failure::Request(format!("{target:?} is nothing that {} reaches", access.word())));
+            return Err(Failure::Request(format!("{:?} is nothing that {} reaches", bare(target), access.word())));
         }
         let host = host.to_ascii_lowercase();
         if let Some(name) = host.strip_suffix(ENDPOINTS).filter(|name| endpoint_name(name).is_ok()) {
@@ -153,13 +166,14 @@ impl Told {
         self.services.denied.failed(&self.services.name(), &self.target, failure);
     }
 
-    /// A body whose failures are told too.
-    fn body<B>(self, body: Bounded<B>) -> WasiBody
+    /// A body whose failures are told too, and that has its request's place until it is dropped.
+    fn body<B>(self, body: Bounded<B>, place: Option<OwnedSemaphorePermit>) -> WasiBody
     where
         B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Failure>,
     {
         let failed = move |failure: Failure| {
+            let _ = &place;
             self.failed(&failure);
             Error::from(failure)
         };
@@ -170,13 +184,15 @@ impl Told {
 impl WasiHttpHooks for Egress {
     fn send_request(&mut self, request: Request<WasiBody>, options: Option<RequestOptions>, _done: Exchange) -> Sent {
         let told = self.told(&base(request.uri()).unwrap_or_default());
-        let exchange = self.clone().exchange(request, options);
+        let (exchange, requests) = (self.clone().exchange(request, options), Arc::clone(&self.requests));
         let sent = async move {
+            // Closed it never is.
+            let place = requests.acquire_owned().await.ok();
             match exchange.await {
                 Ok(answer) => {
                     told.answered();
                     let idle: Exchange = Box::new(ready(Ok(())));
-                    Ok((answer.map(|body| told.body(body)), idle))
+                    Ok((answer.map(|body| told.body(body, place)), idle))
                 }
                 Err(failure) => {
                     told.failed(&failure);
@@ -186,5 +202,10 @@ impl WasiHttpHooks for Egress {
         };
         // It runs beside the call, and its lines of the log are the call's.
         Box::new(sent.instrument(Span::current()))
+    }
+
+    /// Of a request's body twice as much waits in the host.
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK
     }
 }

@@ -11,6 +11,9 @@ const NAME: usize = 253;
 /// Longest part of a name between two dots, in bytes (RFC 1035, 2.3.4).
 const LABEL: usize = 63;
 
+/// What is shown of a text that is no origin, in bytes; every origin is shorter.
+const SHOWN: usize = 512;
+
 /// What is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scheme {
@@ -141,12 +144,13 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Without what may be a secret.
+/// Without what may be a secret, and no more of it than people read: a guest may hand in megabytes.
 pub(super) fn bare(text: &str) -> String {
+    let start = |text: &str| text.get(..text.floor_char_boundary(SHOWN)).unwrap_or(text).to_owned();
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
     match rest.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://{host}"),
-        None => text.to_owned(),
+        Some((_, host)) => format!("{}://{}", start(scheme), start(host)),
+        None => start(text),
     }
 }
 
@@ -195,8 +199,8 @@ impl Origin {
     /// `SCHEME://HOST[:PORT]`. HTTP has default ports, the others need one.
     pub fn parse(text: &str) -> Result<Self, OriginError> {
         let Parts { scheme, host, port } = Parts::of(text)?;
-        let host = Host::parse(host).ok_or_else(|| OriginError::Host(text.to_owned()))?;
-        let port = port.ok_or_else(|| OriginError::NoPort(text.to_owned()))?;
+        let host = Host::parse(host).ok_or_else(|| OriginError::Host(bare(text)))?;
+        let port = port.ok_or_else(|| OriginError::NoPort(bare(text)))?;
         Ok(Self { scheme, host, port })
     }
 
@@ -221,13 +225,13 @@ impl Pattern {
     /// An origin, whose host may begin with `*.`; at least two labels follow it.
     pub fn parse(text: &str) -> Result<Self, OriginError> {
         let Parts { scheme, host, port } = Parts::of(text)?;
-        let star = || OriginError::Star(text.to_owned());
+        let star = || OriginError::Star(bare(text));
         let hosts = match host.strip_prefix("*.") {
             Some(below) => Hosts::Below(name(below).filter(|name| name.contains('.')).ok_or_else(star)?),
             None if host.contains('*') => return Err(star()),
-            None => Hosts::One(Host::parse(host).ok_or_else(|| OriginError::Host(text.to_owned()))?),
+            None => Hosts::One(Host::parse(host).ok_or_else(|| OriginError::Host(bare(text)))?),
         };
-        let port = port.ok_or_else(|| OriginError::NoPort(text.to_owned()))?;
+        let port = port.ok_or_else(|| OriginError::NoPort(bare(text)))?;
         Ok(Self { scheme, hosts, port })
     }
 

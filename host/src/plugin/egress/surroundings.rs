@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use tokio::sync::Semaphore;
 
 use super::origin::{Origin, Scheme};
 
@@ -17,14 +18,40 @@ pub trait Resolve: fmt::Debug + Send + Sync {
     async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
 }
 
+/// Look-ups of names at once. One whose server does not answer has a thread for half a minute, whether somebody waits for it or not,
+/// and the host reads files with the same threads.
+const LOOKUPS: usize = 32;
+
 /// The system's own resolver: hosts file, DNS, or whatever else it is set up with.
 #[derive(Debug)]
-struct System;
+struct System {
+    lookups: Arc<Semaphore>,
+}
+
+impl System {
+    fn new() -> Self {
+        Self { lookups: Arc::new(Semaphore::new(LOOKUPS)) }
+    }
+
+    /// Does what blocks, when it is its turn.
+    async fn block<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        let turn = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
+        let working = tokio::task::spawn_blocking(move || {
+            let done = work();
+            // Not before: whoever waited may have gone long ago.
+            drop(turn);
+            done
+        });
+        working.await.map_err(io::Error::other)
+    }
+}
 
 #[async_trait]
 impl Resolve for System {
     async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect())
+        let name = name.to_owned();
+        let found = self.block(move || (name, 0).to_socket_addrs()).await??;
+        Ok(found.map(|address| address.ip()).collect())
     }
 }
 
@@ -39,7 +66,7 @@ impl Surroundings {
     /// Those of this process: the system's resolver, and the proxies that the usual variables name (`HTTPS_PROXY`, `HTTP_PROXY`,
     /// `ALL_PROXY` and `NO_PROXY`, as curl reads them).
     pub fn of_process() -> Self {
-        Self::new(Arc::new(System), Matcher::from_env())
+        Self::new(Arc::new(System::new()), Matcher::from_env())
     }
 
     /// Others, such as a test's own.
@@ -70,7 +97,7 @@ mod tests {
             .https("https://secure.example:3129")
             .no("corp.example,10.0.0.0/8")
             .build();
-        let surroundings = Surroundings::new(Arc::new(System), proxies);
+        let surroundings = Surroundings::new(Arc::new(System::new()), proxies);
         for (origin, proxy) in [
             ("http://a.example:80", Some("plain.example")),
             ("https://a.example:443", Some("secure.example")),
@@ -86,7 +113,26 @@ mod tests {
 
     #[tokio::test]
     async fn the_systems_resolver_knows_this_machine() {
-        let addresses = System.resolve("localhost").await.unwrap();
+        let addresses = System::new().resolve("localhost").await.unwrap();
         assert!(!addresses.is_empty() && addresses.iter().all(IpAddr::is_loopback), "{addresses:?}");
+    }
+
+    /// Names whose servers do not answer, which nobody waits for any more.
+    #[tokio::test]
+    async fn look_ups_that_were_given_up_count_until_their_threads_are_free() {
+        let system = System::new();
+        let (end, ends) = std::sync::mpsc::channel::<()>();
+        let ends = Arc::new(std::sync::Mutex::new(ends));
+        for _ in 0..LOOKUPS {
+            let ends = ends.clone();
+            let hangs = system.block(move || ends.lock().unwrap().recv());
+            assert!(futures::poll!(std::pin::pin!(hangs)).is_pending());
+        }
+        let mut next = std::pin::pin!(system.block(|| ()));
+        assert!(futures::poll!(&mut next).is_pending());
+        assert_eq!(system.lookups.available_permits(), 0);
+        end.send(()).unwrap();
+        next.await.unwrap();
+        drop(end);
     }
 }

@@ -34,6 +34,9 @@ use super::stream::Stream;
 use super::{Access, Egress};
 use crate::defaults::egress::{HEAD, HEADERS};
 
+/// Attempts of one call at once: the host keeps what each of them is to send, and a guest needs a few connections at most.
+pub(super) const ATTEMPTS: usize = 16;
+
 /// How an attempt ended well.
 pub(in crate::plugin) enum Outcome {
     /// The server upgraded.
@@ -100,9 +103,12 @@ impl Egress {
     }
 
     fn attempt(&self, target: &str, work: impl Future<Output = Ending> + Send + 'static) -> Attempt {
-        let told = self.told(target);
+        let (told, place) = (self.told(target), Arc::clone(&self.attempts).try_acquire_owned());
         Attempt::new(async move {
-            let ending = work.await;
+            let ending = match place {
+                Ok(_place) => work.await,
+                Err(_) => Err(Failure::Attempts(ATTEMPTS)),
+            };
             match &ending {
                 Ok(_) => told.answered(),
                 Err(failure) => told.failed(failure),
@@ -134,7 +140,7 @@ impl Egress {
         }
         let (head, body) = answer.into_parts();
         ticket.heed(&head);
-        let body = self.told(&target).body(Bounded::response(body, &self.bounds)?);
+        let body = self.told(&target).body(Bounded::response(body, &self.bounds)?, None);
         let stream = HostIncomingBody::new(body).take_stream();
         let stream = stream.ok_or_else(|| Failure::Protocol("its body was read already".into()))?;
         Ok(Outcome::Refused(head, Box::new(stream)))

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod cut;
+mod multiplexed;
 mod servers;
 
 use std::pin::Pin;

@@ -8,9 +8,13 @@ use wasmtime_wasi::p2::DynPollable;
 use super::pollable;
 use super::wit::types::Error;
 use super::wit::upgrade::{Answer, Duplex, Head, Host, HostPending, Refused, Request, Switched};
+use crate::defaults::egress::HEAD;
 use crate::plugin::egress::{self, Attempt, Failure, Outcome};
 use crate::plugin::state::State;
 use crate::provider;
+
+/// Body of a request that asks for an upgrade, in bytes: what is to be run, and not what that is to read.
+const BODY: usize = 1 << 20;
 
 /// A connection in the making.
 #[allow(unreachable_pub, reason = "the generated bindings re-export it")]
@@ -67,6 +71,7 @@ impl State {
 }
 
 fn as_http(request: Request) -> Result<http::Request<Bytes>, Failure> {
+    fits(&request)?;
     let Request { method, url, headers, body, protocol: _ } = request;
     let wrong = |what: &str| Failure::Request(format!("{what} of the request to upgrade is none that HTTP has"));
     let mut map = HeaderMap::new();
@@ -83,7 +88,50 @@ fn as_http(request: Request) -> Result<http::Request<Bytes>, Failure> {
     Ok(request)
 }
 
+/// Before anything is made of it: the host keeps it until the attempt ends.
+fn fits(request: &Request) -> Result<(), Failure> {
+    let Request { method, url, headers, body, protocol } = request;
+    let headers = headers.iter().map(|(name, value)| name.len() + value.len());
+    let head = method.len() + url.len() + protocol.len() + headers.sum::<usize>();
+    for (part, bytes, limit) in [("head", head, HEAD), ("body", body.len(), BODY)] {
+        if bytes > limit {
+            return Err(Failure::Request(format!("the {part} of the request to upgrade has more than {limit} bytes")));
+        }
+    }
+    Ok(())
+}
+
 fn head(parts: http::response::Parts) -> Head {
     let headers = parts.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
     Head { status: parts.status.as_u16(), headers }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_the_host_would_have_to_keep_is_no_larger_than_one_to_upgrade_is() {
+        let request = || Request {
+            method: "POST".into(),
+            url: "https://a.example/exec".into(),
+            headers: vec![],
+            body: vec![0; BODY],
+            protocol: "tcp".into(),
+        };
+        assert!(as_http(request()).is_ok());
+        let long = "x".repeat(HEAD);
+        let many = vec![("a".to_owned(), vec![b'b'; 15]); HEAD / 16];
+        for (large, part) in [
+            (Request { body: vec![0; BODY + 1], ..request() }, "body"),
+            (Request { url: long.clone(), ..request() }, "head"),
+            (Request { method: long.clone(), ..request() }, "head"),
+            (Request { protocol: long.clone(), ..request() }, "head"),
+            (Request { headers: vec![(long, vec![])], ..request() }, "head"),
+            (Request { headers: many, ..request() }, "head"),
+        ] {
+            let text = as_http(large).unwrap_err().to_string();
+            assert!(text.contains(&format!("the {part} of the request")) && text.len() < 200, "{text}");
+        }
+    }
 }

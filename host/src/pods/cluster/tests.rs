@@ -76,3 +76,16 @@ async fn events_are_told_of_this_node_s_pods_with_a_proper_reason_and_not_withou
     let told = |reason: &str, text: &str| (reason.to_string(), text.to_string());
     assert_eq!(events[..2], [told("Degraded", "first"), told("ProviderEvent", "second")]);
 }
+
+#[test]
+fn what_could_not_be_read_is_told_apart_from_what_is_missing() {
+    let (reason, message) = ("R", String::from("m"));
+    let refused = Problem::Refused { field: "spec.x".into(), message: message.clone() };
+    for (problem, code) in [
+        (Problem::Missing { reason, message: message.clone() }, Code::FailedPrecondition),
+        (Problem::Unread { reason, message }, Code::Unavailable),
+        (refused, Code::InvalidArgument),
+    ] {
+        assert_eq!(unresolved(problem).code, code);
+    }
+}

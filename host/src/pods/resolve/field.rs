@@ -1,8 +1,9 @@
 //! Downward API: `fieldRef` and `resourceFieldRef`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::ResourceFieldSelector;
+use k8s_openapi::api::core::v1::{ResourceFieldSelector, ResourceRequirements};
 
 use super::quantity::Quantity;
 use super::{Node, Place};
@@ -31,7 +32,8 @@ pub fn field(pod: &PodObject, node: &Node, ips: &[String], path: &str) -> Result
         "metadata.annotations" => Ok(Value::Known(map(metadata.annotations.as_ref()))),
         "spec.nodeName" => known(pod.spec.node_name.as_deref()),
         "spec.serviceAccountName" => known(pod.spec.service_account_name.as_deref()),
-        "status.hostIP" | "status.hostIPs" => known(Some(&node.internal_ip)),
+        "status.hostIP" => known(Some(&node.internal_ip)),
+        "status.hostIPs" => Ok(Value::Known(host_ips(node))),
         // A pod that runs already was given its IP: the same value then, so that an update does not change it.
         "status.podIP" => {
             let ip = ips.first().or(status.pod_ip.as_ref()).filter(|ip| !ip.is_empty());
@@ -55,6 +57,15 @@ pub fn field(pod: &PodObject, node: &Node, ips: &[String], path: &str) -> Result
             )),
         },
     }
+}
+
+/// The node's InternalIP, and the first one of the other family if there is one. (kubernetes/pkg/util/node, GetNodeHostIPs)
+fn host_ips(node: &Node) -> String {
+    let own = &node.internal_ip;
+    let is_v4 = |ip: &str| ip.parse::<IpAddr>().ok().map(|ip| ip.is_ipv4());
+    let internal = node.addresses.iter().filter(|address| address.kind == "InternalIP").map(|a| a.address.as_str());
+    let other = internal.filter(|ip| is_v4(ip).is_some_and(|v4| is_v4(own).is_some_and(|own| own != v4))).take(1);
+    std::iter::once(own.as_str()).chain(other).collect::<Vec<_>>().join(",")
 }
 
 /// `metadata.labels['a']` → (`metadata.labels`, `a`).
@@ -103,9 +114,10 @@ fn is_printable(c: char) -> bool {
     }
 }
 
-/// What a `resourceFieldRef` is worth: a request or limit over its divisor, rounded up. A limit that is not set is the
-/// node's allocatable amount. `own`: the container that is meant if none is named.
+/// What a `resourceFieldRef` is worth: a request or limit over its divisor, rounded up. `own`: the container that is meant if none
+/// is named.
 pub fn resource(
+    pod: &PodObject,
     containers: &[Place<'_>],
     own: &str,
     selector: &ResourceFieldSelector,
@@ -122,16 +134,34 @@ pub fn resource(
         .split_once('.')
         .filter(|(kind, _)| matches!(*kind, "limits" | "requests"))
         .ok_or_else(|| format!("resource {:?} is neither limits.NAME nor requests.NAME", selector.resource))?;
-    let resources = container.resources.as_ref();
-    let limit = resources.and_then(|r| r.limits.as_ref()).and_then(|l| l.get(resource));
+    let limit = limit(container.resources.as_ref(), resource);
     let amount = match kind {
-        "limits" => limit.map(|q| q.0.clone()).or_else(|| node.allocatable(resource)),
-        _ => resources.and_then(|r| r.requests.as_ref()).and_then(|l| l.get(resource)).or(limit).map(|q| q.0.clone()),
+        "limits" => limit.filter(|amount| !is_zero(amount)).or_else(|| default_limit(pod, node, resource)),
+        _ => {
+            container.resources.as_ref().and_then(|r| r.requests.as_ref()?.get(resource)).map(|q| q.0.clone()).or(limit)
+        }
     };
     let amount = Quantity::parse(amount.as_deref().unwrap_or("0")).map_err(|e| e.to_string())?;
     let divisor = selector.divisor.as_ref().map_or("1", |divisor| divisor.0.as_str());
     let divisor = Quantity::parse(divisor).map_err(|e| e.to_string())?;
     Ok(amount.divided_by(divisor).to_string())
+}
+
+fn limit(resources: Option<&ResourceRequirements>, resource: &str) -> Option<String> {
+    resources?.limits.as_ref()?.get(resource).map(|amount| amount.0.clone())
+}
+
+fn is_zero(amount: &str) -> bool {
+    Quantity::parse(amount).is_ok_and(|amount| amount == Quantity::default())
+}
+
+/// The limit of a container that has none, or one of 0: the pod's, else what the node can give. Huge pages have none then: they are
+/// never overcommitted. (kubernetes/pkg/kubelet/kubelet_resources.go)
+fn default_limit(pod: &PodObject, node: &Node, resource: &str) -> Option<String> {
+    let of_pod = matches!(resource, "cpu" | "memory").then(|| limit(pod.spec.resources.as_ref(), resource)).flatten();
+    let of_node =
+        matches!(resource, "cpu" | "memory" | "ephemeral-storage").then(|| node.allocatable(resource)).flatten();
+    of_node.map(|of_node| of_pod.filter(|amount| !is_zero(amount)).unwrap_or(of_node))
 }
 
 #[cfg(test)]
@@ -143,6 +173,7 @@ mod tests {
 
     use super::*;
     use crate::pods::object::tests::pod;
+    use crate::provider::Address;
 
     fn node() -> Node {
         Node { internal_ip: "10.0.0.1".into(), allocatable: vec![("cpu".into(), "4".into())], ..Node::default() }
@@ -170,6 +201,23 @@ mod tests {
             assert_eq!(field(&pod, &node(), &[], path), Ok(Value::Known(expected.into())), "{path}");
         }
         assert!(field(&pod, &node(), &[], "status.phase").is_err());
+    }
+
+    #[test]
+    fn a_node_of_two_families_has_an_address_of_each() {
+        let of = |own: &str, addresses: &[(&str, &str)]| {
+            let address =
+                |(kind, address): &(&str, &str)| Address { kind: kind.to_string(), address: address.to_string() };
+            let addresses = addresses.iter().map(address).collect();
+            let node = Node { internal_ip: own.into(), addresses, ..Node::default() };
+            field(&pod(json!({"metadata": {"name": "n"}})), &node, &[], "status.hostIPs").unwrap()
+        };
+        let (four, six, host) = (("InternalIP", "10.0.0.1"), ("InternalIP", "fd00::1"), ("Hostname", "fd00::9"));
+        let known = |text: &str| Value::Known(text.into());
+        assert_eq!(of("10.0.0.1", &[]), known("10.0.0.1"));
+        assert_eq!(of("10.0.0.1", &[host, four, ("InternalIP", "10.0.0.2")]), known("10.0.0.1"));
+        assert_eq!(of("10.0.0.1", &[four, six, ("InternalIP", "fd00::2")]), known("10.0.0.1,fd00::1"));
+        assert_eq!(of("fd00::1", &[six, four]), known("fd00::1,10.0.0.1"));
     }
 
     #[test]
@@ -208,22 +256,37 @@ mod tests {
     fn resources_are_divided_and_fall_back() {
         let containers: Vec<Container> = serde_json::from_value(json!([
             {"name": "a", "resources": {"limits": {"memory": "64Mi"}, "requests": {"cpu": "250m"}}},
-            {"name": "b"}
+            {"name": "b"},
+            {"name": "z", "resources": {"limits": {"cpu": "0", "memory": "0"}}}
         ]))
         .unwrap();
         let place = |container| Place { path: String::new(), container: Cow::Borrowed(container) };
         let places: Vec<Place<'_>> = containers.iter().map(place).collect();
-        let ask = |resource: &str, container: Option<&str>, divisor: Option<&str>| {
+        let mut allocatable = node().allocatable;
+        allocatable.extend([("memory".into(), "8Gi".into()), ("hugepages-2Mi".into(), "1Gi".into())]);
+        let node = Node { allocatable, ..node() };
+        let of = |limits: serde_json::Value, resource: &str, container: Option<&str>, divisor: Option<&str>| {
+            let pod = pod(json!({"metadata": {"name": "n"}, "spec": {"resources": {"limits": limits}}}));
             let selector =
                 serde_json::from_value(json!({"resource": resource, "containerName": container, "divisor": divisor}))
                     .unwrap();
-            super::resource(&places, &containers[0].name, &selector, &node())
+            super::resource(&pod, &places, &containers[0].name, &selector, &node)
+        };
+        let ask = |resource: &str, container: Option<&str>, divisor: Option<&str>| {
+            of(serde_json::Value::Null, resource, container, divisor)
         };
         assert_eq!(ask("limits.memory", None, Some("1Mi")), Ok("64".into()));
         assert_eq!(ask("requests.cpu", None, Some("1m")), Ok("250".into()));
         assert_eq!(ask("requests.cpu", None, None), Ok("1".into()));
         assert_eq!(ask("requests.memory", None, Some("1Mi")), Ok("64".into()), "a request falls back to its limit");
         assert_eq!(ask("limits.cpu", Some("b"), None), Ok("4".into()), "a limit falls back to the node");
+        assert_eq!(ask("limits.cpu", Some("z"), None), Ok("4".into()), "a limit of nothing is none");
+        assert_eq!(ask("limits.hugepages-2Mi", Some("b"), None), Ok("0".into()), "they are not the node's to promise");
+        let limits = json!({"memory": "512Mi", "cpu": "0"});
+        assert_eq!(of(limits.clone(), "limits.memory", Some("b"), Some("1Mi")), Ok("512".into()), "the pod's first");
+        assert_eq!(of(limits.clone(), "limits.memory", Some("z"), Some("1Mi")), Ok("512".into()));
+        assert_eq!(of(limits.clone(), "limits.memory", None, Some("1Mi")), Ok("64".into()), "its own before that");
+        assert_eq!(of(limits, "limits.cpu", Some("b"), None), Ok("4".into()));
         assert!(ask("limits.cpu", Some("c"), None).is_err());
         assert!(ask("cpu", None, None).is_err());
     }

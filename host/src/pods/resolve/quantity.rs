@@ -8,7 +8,7 @@ use std::fmt;
 const ONE: i128 = 1_000_000_000;
 
 /// A quantity in nanos; negative ones exist in the schema but not in resources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Quantity(i128);
 
 /// What no quantity looks like.

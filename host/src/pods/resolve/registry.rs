@@ -31,25 +31,25 @@ pub(super) enum NoCredentials {
 }
 
 /// By the names of registries.
-type Entries = BTreeMap<String, Entry>;
+type Entries = BTreeMap<String, Option<Entry>>;
 
 /// `config.json` of Docker's command line.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Config {
-    #[serde(default)]
-    auths: Entries,
+    auths: Option<Entries>,
 }
 
-/// What is kept for one registry.
+/// What is kept for one registry; null, as templates write it, is what is not there.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Entry {
-    username: String,
-    password: String,
+    username: Option<String>,
+    password: Option<String>,
     /// base64 of `username:password`; counts for more than the two.
-    auth: String,
+    auth: Option<String>,
     /// Stands for a password, and counts for more than one.
-    identitytoken: String,
+    identitytoken: Option<String>,
 }
 
 /// Credentials by registry, of several Secrets.
@@ -72,13 +72,13 @@ impl Keyring {
             .ok_or_else(|| NoCredentials::Type(secret.kind.clone()))?;
         let text = secret.values.get(key).ok_or(NoCredentials::Key(key))?;
         let entries: Result<Entries, _> = if key == CONFIG_JSON.1 {
-            serde_json::from_slice(text).map(|config: Config| config.auths)
+            serde_json::from_slice(text).map(|config: Config| config.auths.unwrap_or_default())
         } else {
             serde_json::from_slice(text)
         };
         // The error of serde may quote what it found.
         for (name, entry) in entries.map_err(|_| NoCredentials::Content(key))? {
-            let login = entry.login().ok_or(NoCredentials::Content(key))?;
+            let login = entry.unwrap_or_default().login().ok_or(NoCredentials::Content(key))?;
             // An entry without one is left where a machine keeps its logins elsewhere.
             if !login.password.is_empty() {
                 self.0.extend(Pattern::parse(&name).map(|pattern| (pattern, login)));
@@ -107,6 +107,8 @@ impl Entry {
     /// none: `auth` cannot be read.
     fn login(self) -> Option<Login> {
         let Self { username, password, auth, identitytoken } = self;
+        let [username, password, auth, identitytoken] =
+            [username, password, auth, identitytoken].map(Option::unwrap_or_default);
         if !identitytoken.is_empty() {
             return Some(Login { username: String::new(), password: identitytoken });
         }
@@ -350,6 +352,7 @@ mod tests {
             (json!({"auth": "dXNlcjpwYXNzOndvcmQ"}), "user", "pass:word"),
             (json!({"auth": "dXNlcjpw\nYXNzOndvcmQ=\n", "username": "other"}), "user", "pass:word"),
             (json!({"auth": "MDAwMDo=", "identitytoken": "t", "email": "x@example"}), "", "t"),
+            (json!({"username": "u", "password": "p", "auth": null, "identitytoken": null}), "u", "p"),
         ];
         for (entry, username, password) in table {
             let old = json!({"quay.io": entry});
@@ -368,6 +371,9 @@ mod tests {
         let mut keyring = Keyring::default();
         keyring.add(&secret(CONFIG_JSON, r#"{"auths": {"quay.io": {}}, "credsStore": "desktop"}"#)).unwrap();
         assert!(keyring.lookup("quay.io/a").is_empty());
+        for content in [r#"{"auths": null}"#, r#"{"auths": {"quay.io": null}}"#] {
+            assert_eq!(keyring.add(&secret(CONFIG_JSON, content)), Ok(()), "{content}");
+        }
     }
 
     #[test]

@@ -3,22 +3,32 @@
 //! ```text
 //! read by a pod ─▶ follow ─▶ list and watch `metadata.name=NAME` ─▶ followers hear of each change
 //!                    │ immutable: never watched              │ refused: read anew every minute
+//!                                                            │ cannot be opened: listed anew at growing pauses
 //! ```
+//!
+//! The watches are not kube's own: those do not tell whether one is open, and what is thought to be watched is not read.
 
 use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::api::{ListParams, WatchEvent, WatchParams};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::objects::{Data, Key, Kind, Lookup, Objects};
-use crate::defaults::pods::REREAD_PERIOD;
+use super::objects::{Data, Key, Kind, Lookup, Objects, READ_TIMEOUT};
+use crate::apiserver::{innermost, timed};
+use crate::defaults::pods::{BACKOFF_FIRST, BACKOFF_LONGEST, REREAD_PERIOD};
+use crate::pods::backoff::Backoff;
+
+/// After how long the API server ends a watch, so that none is kept for somebody who has gone: what kube's own have.
+const WATCH_SECONDS: u32 = 290;
 
 /// The watch of one object. It ends with the last who follows it.
 pub(super) struct Watch {
@@ -95,85 +105,174 @@ impl Objects {
     }
 }
 
-/// Why a watch has ended.
+/// How a watch has ended by itself.
 enum End {
+    /// There is nothing more to hear.
     Immutable,
-    Refused(String),
+    /// Its time was over.
+    Closed,
 }
 
 /// Tells each change until there can be none.
 async fn run(objects: Arc<Objects>, key: Key, to: watch::Sender<Known>) {
-    let mut said = false;
+    let mut listener = Listener::new(&key, &to);
     loop {
         let end = match key.kind {
-            Kind::ConfigMap => listen(objects.api::<ConfigMap>(&key), &key.name, &to).await,
-            Kind::Secret => listen(objects.api::<Secret>(&key), &key.name, &to).await,
+            Kind::ConfigMap => listener.listen(objects.api::<ConfigMap>(&key)).await,
+            Kind::Secret => listener.listen(objects.api::<Secret>(&key)).await,
         };
-        let End::Refused(cause) = end else { return };
-        if !std::mem::replace(&mut said, true) {
-            let (kind, namespace, name) = (key.kind.name(), &key.namespace, &key.name);
-            tracing::warn!(kind, namespace, name, cause, "watch refused; reading it every {REREAD_PERIOD:?} instead");
-        }
-        to.send_if_modified(|known| {
-            known.current = false;
-            false
-        });
-        tokio::time::sleep(REREAD_PERIOD).await;
-        let found = objects.read(&key).await;
-        // Not read is not absent: what was known stays known.
-        if matches!(*found, Lookup::Failed(_)) {
-            continue;
-        }
-        let immutable = found.is_immutable();
-        tell(&to, found, immutable);
-        if immutable {
+        if matches!(end, Ok(End::Immutable)) {
             return;
+        }
+        // Until it is watched again, whoever asks reads.
+        set_current(&to, false);
+        match end {
+            Ok(_) => tokio::time::sleep(listener.pauses.pause()).await,
+            Err(error) if is_refusal(&error) => {
+                listener.complain(&error);
+                tokio::time::sleep(REREAD_PERIOD).await;
+                let found = objects.read(&key).await;
+                // Not read is not absent: what was known stays known.
+                if matches!(*found, Lookup::Failed(_)) {
+                    continue;
+                }
+                let immutable = found.is_immutable();
+                tell(&to, found);
+                if immutable {
+                    return set_current(&to, true);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(name = key.name, %error, "watch interrupted");
+                if listener.heard.elapsed() >= REREAD_PERIOD {
+                    listener.complain(&error);
+                }
+                // The next one begins with a list, so that a change is heard of though no watch can be opened.
+                tokio::time::sleep(listener.pauses.pause()).await;
+            }
         }
     }
 }
 
 /// Lists and watches one object. Both carry its name, without which the Node authorizer refuses them.
-async fn listen<K>(api: Api<K>, name: &str, to: &watch::Sender<Known>) -> End
-where
-    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-    Data: From<K>,
-{
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut events = pin!(watcher(api, config).default_backoff());
-    let mut listed = None;
-    while let Some(event) = events.next().await {
-        let object = match event {
-            Ok(watcher::Event::Init) => {
-                listed = None;
-                continue;
-            }
-            Ok(watcher::Event::InitApply(object)) => {
-                listed = Some(object);
-                continue;
-            }
-            Ok(watcher::Event::InitDone) => listed.take(),
-            Ok(watcher::Event::Apply(object)) => Some(object),
-            Ok(watcher::Event::Delete(_)) => None,
-            Err(error) if is_refusal(&error) => return End::Refused(error.to_string()),
-            Err(error) => {
-                tracing::debug!(name, %error, "watch interrupted");
-                continue;
-            }
-        };
-        let found = object.map_or(Lookup::Absent, |object| Lookup::Found(Data::from(object)));
-        let immutable = found.is_immutable();
-        tell(to, Arc::new(found), true);
-        if immutable {
-            return End::Immutable;
+struct Listener<'a> {
+    key: &'a Key,
+    to: &'a watch::Sender<Known>,
+    fields: String,
+    /// Up to which changes were told; none: it has to be listed.
+    version: Option<String>,
+    pauses: Backoff,
+    /// When a watch was open last.
+    heard: Instant,
+    /// It was told that none can be opened.
+    complained: bool,
+}
+
+impl<'a> Listener<'a> {
+    fn new(key: &'a Key, to: &'a watch::Sender<Known>) -> Self {
+        Self {
+            key,
+            to,
+            fields: format!("metadata.name={}", key.name),
+            version: None,
+            pauses: Backoff::new(BACKOFF_FIRST, BACKOFF_LONGEST),
+            heard: Instant::now(),
+            complained: false,
         }
     }
-    End::Refused("the watch has ended by itself".into())
+
+    /// One watch, from where the last one ended well.
+    async fn listen<K>(&mut self, api: Api<K>) -> kube::Result<End>
+    where
+        K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+        Data: From<K>,
+    {
+        // An error leaves none: what is missed while nobody watches is found by a list.
+        let version = match self.version.take() {
+            Some(version) => version,
+            None => {
+                let list = timed(READ_TIMEOUT, api.list(&ListParams::default().fields(&self.fields))).await?;
+                if self.found(list.items.into_iter().next()) {
+                    return Ok(End::Immutable);
+                }
+                list.metadata.resource_version.unwrap_or_default()
+            }
+        };
+        let params = WatchParams::default().fields(&self.fields).timeout(WATCH_SECONDS);
+        let events = timed(READ_TIMEOUT, api.watch(&params, &version)).await?;
+        self.opened();
+        // One that ends much later than the API server was told to is one that it does not know of any more.
+        let limit = Duration::from_secs(WATCH_SECONDS.into()) + READ_TIMEOUT;
+        let end = timed(limit, self.hear(version, events)).await;
+        self.heard = Instant::now();
+        end
+    }
+
+    /// From now on each change is told.
+    fn opened(&mut self) {
+        set_current(self.to, true);
+        self.pauses.reset();
+        self.complained = false;
+    }
+
+    async fn hear<K>(
+        &mut self,
+        mut version: String,
+        events: impl Stream<Item = kube::Result<WatchEvent<K>>>,
+    ) -> kube::Result<End>
+    where
+        K: kube::Resource,
+        Data: From<K>,
+    {
+        let mut events = pin!(events);
+        while let Some(event) = events.next().await {
+            let (object, at) = match event? {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    let at = object.meta().resource_version.clone();
+                    (Some(object), at)
+                }
+                WatchEvent::Deleted(object) => (None, object.meta().resource_version.clone()),
+                WatchEvent::Bookmark(bookmark) => {
+                    version = bookmark.metadata.resource_version;
+                    continue;
+                }
+                WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
+            };
+            version = at.unwrap_or_default();
+            if self.found(object) {
+                return Ok(End::Immutable);
+            }
+        }
+        self.version = Some(version);
+        Ok(End::Closed)
+    }
+
+    /// Tells it; whether it will never be another.
+    fn found<K>(&self, object: Option<K>) -> bool
+    where
+        Data: From<K>,
+    {
+        let found = object.map_or(Lookup::Absent, |object| Lookup::Found(Data::from(object)));
+        let immutable = found.is_immutable();
+        tell(self.to, Arc::new(found));
+        if immutable {
+            set_current(self.to, true);
+        }
+        immutable
+    }
+
+    fn complain(&mut self, error: &kube::Error) {
+        if !std::mem::replace(&mut self.complained, true) {
+            let Key { kind, namespace, name } = self.key;
+            let (kind, cause) = (kind.name(), innermost(error));
+            tracing::warn!(kind, namespace, name, cause, "cannot be watched; read every {REREAD_PERIOD:?} instead");
+        }
+    }
 }
 
 /// Its followers hear of it only if it is another.
-fn tell(to: &watch::Sender<Known>, found: Arc<Lookup>, current: bool) {
+fn tell(to: &watch::Sender<Known>, found: Arc<Lookup>) {
     to.send_if_modified(|known| {
-        known.current = current;
         let differs = *known.found != *found;
         if differs {
             known.found = found;
@@ -182,40 +281,17 @@ fn tell(to: &watch::Sender<Known>, found: Arc<Lookup>, current: bool) {
     });
 }
 
-fn is_refusal(error: &watcher::Error) -> bool {
-    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
-    match error {
-        InitialListFailed(kube::Error::Api(status))
-        | WatchStartFailed(kube::Error::Api(status))
-        | WatchFailed(kube::Error::Api(status))
-        | WatchError(status) => status.code == 403,
-        _ => false,
-    }
+/// Of no interest to its followers.
+fn set_current(to: &watch::Sender<Known>, current: bool) {
+    to.send_if_modified(|known| {
+        known.current = current;
+        false
+    });
+}
+
+fn is_refusal(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403)
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::pods::played::ApiServer;
-
-    #[tokio::test(start_paused = true)]
-    async fn whoever_follows_with_what_is_outworn_hears_of_it_at_once() {
-        let server = Arc::<ApiServer>::default();
-        let objects = Arc::new(Objects::new(server.client()));
-        let key = Key { kind: Kind::Secret, namespace: "default".into(), name: "s".into() };
-        server.put("secrets", "s", json!({"data": {"key": "b25l"}}));
-        let old = objects.read(&key).await;
-        let mut first = objects.follow(key.clone(), old.clone());
-        server.put("secrets", "s", json!({"data": {"key": "dHdv"}}));
-        first.changed().await;
-        let mut second = objects.follow(key.clone(), old);
-        second.changed().await;
-        let new = objects.get(&key).await;
-        let mut third = objects.follow(key, new);
-        let hears = tokio::time::timeout(std::time::Duration::from_secs(60), third.changed());
-        assert!(hears.await.is_err(), "it has what there is");
-        assert_eq!(server.asked(), ["get secrets/s", "list secrets/s", "watch secrets/s"]);
-    }
-}
+mod tests;

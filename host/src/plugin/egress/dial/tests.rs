@@ -154,17 +154,96 @@ async fn a_plugin_has_only_so_many_connections_at_once() {
     assert!(dial(&dialler, &to).await.is_ok());
 }
 
-/// A proxy resolves names by itself; that it is asked for an address that is nobody's is no way around.
 #[tokio::test]
-async fn a_proxy_gets_names_unresolved_and_no_forbidden_address() {
+async fn a_server_that_has_gone_is_noticed_soon() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = connect(vec![server.local_addr().unwrap()], &"it").await.unwrap();
+    let socket = socket2::SockRef::from(&stream);
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEP_ALIVE);
+    let (pause, times) = (socket.tcp_keepalive_interval().unwrap(), socket.tcp_keepalive_retries().unwrap());
+    assert_eq!(KEEP_ALIVE + pause * times, Duration::from_secs(30));
+}
+
+/// A proxy on loopback that all go through, with this resolver on this side of it.
+async fn behind_proxy(granted: &[&str], resolver: Arc<dyn Resolve>) -> (TcpListener, Dialler) {
     let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = format!("http://{}", proxy.local_addr().unwrap());
-    let surroundings = Surroundings::new(Arc::new(Silent), Matcher::builder().all(at).build());
-    let dialler = dialler(&[], surroundings, Limits::default());
-    let failure = dialler.dial(&to("http://169.254.169.254", 80), None, Purpose::Requests).await.map(drop).unwrap_err();
-    assert!(matches!(failure, Failure::Address { .. }), "{failure}");
+    let surroundings = Surroundings::new(resolver, Matcher::builder().all(at).build());
+    (proxy, dialler(granted, surroundings, Limits::default()))
+}
+
+/// What the host reaches where the proxy opens a tunnel to wherever it is asked for.
+async fn tunnelled(
+    proxy: &TcpListener,
+    dialler: &Dialler,
+    origin: &str,
+    purpose: Purpose,
+) -> (String, Option<Failure>) {
+    let to = to(origin, 443);
+    let answer = async {
+        let (mut stream, _) = proxy.accept().await.unwrap();
+        let mut asked = vec![0; 1 << 10];
+        let length = stream.read(&mut asked).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        asked.truncate(length);
+        String::from_utf8(asked).unwrap()
+    };
+    let mut dialled = std::pin::pin!(dialler.dial(&to, None, purpose));
+    tokio::select! {
+        biased;
+        asked = answer => (asked, dialled.await.err()),
+        // Where it is refused, the proxy hears nothing.
+        dialled = &mut dialled => (String::new(), dialled.err()),
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_is_no_way_to_an_address_that_is_forbidden() {
+    let (proxy, dialler) = behind_proxy(&["http=http://a.example:80"], Arc::new(Silent)).await;
+    for address in ["http://169.254.169.254", "http://10.0.0.7"] {
+        let failure = dialler.dial(&to(address, 80), None, Purpose::Requests).await.map(drop).unwrap_err();
+        assert!(matches!(failure, Failure::Address { .. }), "{failure}");
+    }
+    assert!(proxy.accept().now_or_never().is_none());
     let stream = dialler.dial(&to("http://a.example", 80), None, Purpose::Requests).await;
     assert!(
         stream.is_ok_and(|stream| hyper_util::client::legacy::connect::Connection::connected(&stream).is_proxied())
     );
+}
+
+/// What an operator has named may be anywhere; all else has to be seen to be public, as without a proxy.
+#[tokio::test]
+async fn only_an_origin_that_its_operator_has_named_is_left_to_a_proxy_to_resolve() {
+    let names = Names::default();
+    names.set("vault.corp.example", &["10.1.2.3"]);
+    names.set("mixed.example", &["10.1.2.3", "93.184.216.34"]);
+    names.set("public.example", &["93.184.216.34"]);
+    let granted = ["http=https://*.named.example:443", "upgrade=https://up.example:443", "addresses=10.9.0.0/16"];
+    let (proxy, dialler) = behind_proxy(&granted, Arc::new(names.clone())).await;
+    names.set("granted.example", &["10.9.0.1"]);
+    for (name, purpose, reason) in [
+        ("a.named.example", Purpose::Requests, None),
+        ("a.named.example", Purpose::LongRequests, None),
+        ("up.example", Purpose::Upgrade, None),
+        ("up.example", Purpose::Requests, Some("NameUnvetted")),
+        ("public.example", Purpose::Requests, None),
+        ("mixed.example", Purpose::Requests, None),
+        ("granted.example", Purpose::Requests, None),
+        ("vault.corp.example", Purpose::Requests, Some("AddressForbidden")),
+        ("named.example", Purpose::Requests, Some("NameUnvetted")),
+        ("unknown.example", Purpose::Requests, Some("NameUnvetted")),
+    ] {
+        let (asked, failure) = tunnelled(&proxy, &dialler, &format!("https://{name}"), purpose).await;
+        assert_eq!(failure.as_ref().map(Failure::reason), reason, "{name} {purpose:?}");
+        let expected = if reason.is_none() { format!("CONNECT {name}:443 ") } else { String::new() };
+        assert!(asked.starts_with(&expected) && asked.is_empty() == expected.is_empty(), "{name}: {asked}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_whose_proxy_alone_resolves_is_told_what_to_grant() {
+    let (_proxy, dialler) = behind_proxy(&[], Arc::new(Silent)).await;
+    let dialled = dialler.dial(&to("https://a.example", 443), None, Purpose::Upgrade).await;
+    let text = dialled.map(drop).unwrap_err().to_string();
+    assert!(text.contains("--grant upgrade=https://a.example:443") && text.contains("proxy"), "{text}");
 }

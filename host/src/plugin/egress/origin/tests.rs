@@ -179,3 +179,23 @@ fn a_pattern_shows_what_it_was_made_of() {
         assert_eq!(pattern.literal(), literal.map(|literal| literal.parse().unwrap()));
     }
 }
+
+/// Guests hand in what they like, and what is said of it is kept.
+#[test]
+fn a_text_that_is_no_origin_is_shown_in_part_and_without_a_secret() {
+    let long = "x".repeat(1 << 20);
+    for text in [
+        long.clone(),
+        format!("https://{long}"),
+        format!("tcp://{long}"),
+        format!("https://a.example:{long}"),
+        format!("https://a.example/{long}"),
+        format!("https://hush{long}@a.example"),
+        format!("https://*.{long}"),
+    ] {
+        let pattern = Pattern::parse(&text).unwrap_err().to_string();
+        for told in [Origin::parse(&text).unwrap_err().to_string(), pattern] {
+            assert!(told.len() < 1 << 10 && !told.contains("hush"), "{told}");
+        }
+    }
+}

@@ -11,7 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, WriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use wasmtime_wasi::p2::pipe::AsyncReadStream;
-use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::p2::{
+    DynInputStream, DynOutputStream, InputStream, OutputStream, Pollable, StreamError, StreamResult,
+};
 
 use crate::defaults::egress::{LINGER, UNSENT};
 use crate::plugin::egress::stream::Io;
@@ -27,7 +29,10 @@ impl Duplex {
     pub(super) fn new(io: impl Io + 'static, silence: Option<Duration>) -> Self {
         let quiet = Quiet { io: Box::new(io), silence, since: Instant::now(), timer: None };
         let (reader, writer) = tokio::io::split(quiet);
-        Self { input: Box::new(AsyncReadStream::new(reader)), output: Box::new(Output::new(writer)) }
+        let (held, dropped) = oneshot::channel();
+        let held = Arc::new(held);
+        let input = Input { stream: AsyncReadStream::new(reader), _held: held.clone() };
+        Self { input: Box::new(input), output: Box::new(Output::new(writer, held, dropped)) }
     }
 }
 
@@ -85,6 +90,33 @@ impl AsyncWrite for Quiet {
     }
 }
 
+/// Lives as long as the guest has one of the two ends.
+type Held = Arc<oneshot::Sender<()>>;
+
+/// The guest's end of the receiving half.
+struct Input {
+    stream: AsyncReadStream,
+    _held: Held,
+}
+
+#[async_trait::async_trait]
+impl Pollable for Input {
+    async fn ready(&mut self) {
+        self.stream.ready().await;
+    }
+}
+
+#[async_trait::async_trait]
+impl InputStream for Input {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        self.stream.read(size)
+    }
+
+    async fn cancel(&mut self) {
+        self.stream.cancel().await;
+    }
+}
+
 /// The guest's end of the sending half.
 struct Output {
     accepted: mpsc::UnboundedSender<Bytes>,
@@ -93,8 +125,7 @@ struct Output {
     flushing: bool,
     /// It knows of a failure.
     told: bool,
-    /// Dropped with this.
-    _end: oneshot::Sender<()>,
+    _held: Held,
 }
 
 /// What both sides of it look at.
@@ -107,20 +138,20 @@ struct State {
 }
 
 impl Output {
-    fn new(writer: WriteHalf<Quiet>) -> Self {
+    /// `dropped`: of `held`.
+    fn new(writer: WriteHalf<Quiet>, held: Held, dropped: oneshot::Receiver<()>) -> Self {
         // Bounded by `room`.
         let (accepted, waiting) = mpsc::unbounded_channel();
         let state = Arc::new(watch::Sender::new(State::default()));
-        let (end, dropped) = oneshot::channel();
         let sending = send(writer, waiting, Arc::clone(&state));
         tokio::spawn(async move {
             tokio::select! {
                 () = sending => {}
-                // The other side does not take it.
+                // The other side does not take it, and the guest does not wait for what comes of it either.
                 () = linger(dropped) => {}
             }
         });
-        Self { accepted, state, flushing: false, told: false, _end: end }
+        Self { accepted, state, flushing: false, told: false, _held: held }
     }
 
     /// In bytes. A failure is told once; after that it is closed.

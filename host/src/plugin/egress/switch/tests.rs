@@ -249,3 +249,39 @@ async fn a_connection_that_nobody_reads_lingers_for_a_while_only() {
     far.read_to_end(&mut heard).await.unwrap();
     assert_eq!(heard.len(), 1 << 10, "what had room on the way, and the end");
 }
+
+/// The other side takes it later, and the guest waits for what it says then.
+#[tokio::test(start_paused = true)]
+async fn what_was_accepted_is_sent_however_late_while_the_guest_reads() {
+    let (mut far, Duplex { mut input, mut output }) = pair(None);
+    output.write(Bytes::from_static(&[7; 4 << 10])).unwrap();
+    drop(output);
+    tokio::time::sleep(100 * LINGER).await;
+    let mut heard = Vec::new();
+    far.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard.len(), 4 << 10, "and the end");
+    far.write_all(b"bye").await.unwrap();
+    drop(far);
+    assert_eq!(read(&mut input).await.unwrap(), b"bye");
+}
+
+#[tokio::test]
+async fn a_call_has_only_so_many_connections_in_the_making() {
+    let (server, egress, origin) = server("upgrade", "http").await;
+    let open = || egress.open(post(&origin, ""), "tcp".into());
+    let mut attempts = Vec::new();
+    for _ in 0..ATTEMPTS {
+        attempts.push(open());
+        let (stream, _) = server.accept().await.unwrap();
+        tokio::spawn(async move {
+            let _silent = stream;
+            std::future::pending::<()>().await;
+        });
+    }
+    assert_eq!(failure(outcome(&open()).await), Failure::Attempts(ATTEMPTS));
+    let mut ended = attempts.remove(0).ended();
+    ended.ready().await;
+    let next = open();
+    server.accept().await.unwrap();
+    drop(next);
+}

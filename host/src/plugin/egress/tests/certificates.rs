@@ -13,10 +13,10 @@ use super::servers::Server;
 use super::*;
 use crate::plugin::grants::{Endpoint, Grants};
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Authority(pub(super) CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -31,7 +31,7 @@ impl Authority {
     }
 
     /// A server for this name, which asks for a certificate of `clients`' authority.
-    fn server(&self, name: &str, clients: Option<&Self>) -> TlsAcceptor {
+    pub(super) fn server(&self, name: &str, clients: Option<&Self>) -> TlsAcceptor {
         let (certificate, key) = self.issue(name);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =
@@ -52,23 +52,23 @@ impl Authority {
     }
 }
 
-struct Files(TempDir);
+pub(super) struct Files(TempDir);
 
 impl Files {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn write(&self, name: &str, content: &str) -> PathBuf {
+    pub(super) fn write(&self, name: &str, content: &str) -> PathBuf {
         let path = self.0.path().join(name);
         std::fs::write(&path, content).unwrap();
         path
     }
 }
 
-/// `https://a.example` at this server, where these authorities are trusted beside the system's.
-fn trusting(server: &Server, authorities: Vec<PathBuf>) -> (Egress, String) {
-    let origin = format!("https://a.example:{}", server.port);
+/// `https://a.example` at this port, where these authorities are trusted beside the system's.
+pub(super) fn trusting(port: u16, authorities: Vec<PathBuf>) -> (Egress, String) {
+    let origin = format!("https://a.example:{port}");
     let names = Names::default();
     names.set("a.example", &["127.0.0.1"]);
     let granted = grants(&[format!("http={origin}"), "addresses=127.0.0.1".into()]);
@@ -80,7 +80,7 @@ fn trusting(server: &Server, authorities: Vec<PathBuf>) -> (Egress, String) {
 async fn a_server_of_the_operators_authority_is_trusted_and_speaks_http_2() {
     let (files, authority) = (Files::new(), Authority::new("one"));
     let server = Server::with_tls(authority.server("a.example", None)).await;
-    let (egress, origin) = trusting(&server, vec![files.write("ca.pem", &authority.0.pem())]);
+    let (egress, origin) = trusting(server.port, vec![files.write("ca.pem", &authority.0.pem())]);
     for _ in 0..2 {
         assert_eq!(ask(&egress, &format!("{origin}/x")).await.unwrap().0, 200);
     }
@@ -96,7 +96,7 @@ async fn a_server_of_another_authority_or_name_is_not_trusted() {
     let ca = files.write("ca.pem", &authority.0.pem());
     for server in [other.server("a.example", None), authority.server("b.example", None)] {
         let server = Server::with_tls(server).await;
-        let (egress, origin) = trusting(&server, vec![ca.clone()]);
+        let (egress, origin) = trusting(server.port, vec![ca.clone()]);
         assert_eq!(reason(&egress, &format!("{origin}/")).await, "CertificateRefused");
         assert!(server.asked.lock().unwrap().is_empty());
     }
@@ -105,7 +105,7 @@ async fn a_server_of_another_authority_or_name_is_not_trusted() {
 #[tokio::test]
 async fn a_server_without_tls_is_told() {
     let server = Server::new().await;
-    let (egress, origin) = trusting(&server, vec![]);
+    let (egress, origin) = trusting(server.port, vec![]);
     assert_eq!(reason(&egress, &format!("{origin}/")).await, "TlsFailed");
 }
 

@@ -18,7 +18,10 @@ use tokio_rustls::TlsAcceptor;
 /// What it was asked: version, path and headers.
 type Asked = Arc<Mutex<Vec<(Version, String, HeaderMap)>>>;
 
-/// Answers `hello`, or with a redirect to a cloud's metadata.
+/// More than fits on the way to somebody who does not read, in bytes.
+pub(super) const LARGE: usize = 16 << 20;
+
+/// Answers `hello`, at length, or with a redirect to a cloud's metadata.
 pub(super) struct Server {
     pub(super) port: u16,
     pub(super) asked: Asked,
@@ -79,6 +82,9 @@ fn answer(request: Request<Incoming>, asked: &Asked) -> Response<Full<Bytes>> {
     if head.uri.path() == "/redirect" {
         *answer.status_mut() = StatusCode::FOUND;
         answer.headers_mut().insert(LOCATION, HeaderValue::from_static("http://169.254.169.254/latest/meta-data/"));
+    }
+    if head.uri.path() == "/large" {
+        *answer.body_mut() = Full::new(vec![0; LARGE].into());
     }
     asked.lock().unwrap().push((head.version, head.uri.to_string(), head.headers));
     answer

@@ -39,7 +39,7 @@ fn content(item: &DownwardAPIVolumeFile, context: &Context<'_>) -> Result<String
         }
         DownwardAPIVolumeFile { resource_field_ref: Some(selector), .. } => {
             // The API server wants the container's name here.
-            let resource = field::resource(context.containers, "", selector, context.node);
+            let resource = field::resource(context.pod, context.containers, "", selector, context.node);
             resource.map_err(|message| ("resourceFieldRef", message))
         }
         // The kubelet makes an empty file.

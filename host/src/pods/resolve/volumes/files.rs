@@ -105,12 +105,13 @@ fn clean(path: &str) -> Result<String, &'static str> {
     if path.split('/').any(|part| part.len() > LONGEST_NAME) {
         return Err("must not have a part that is longer than 255 bytes");
     }
-    // Names that begin so are the kubelet's own: `..data` and its like.
-    if path.starts_with("..") {
-        return Err("must not start with '..'");
-    }
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    if parts.is_empty() { Err("must name a file") } else { Ok(parts.join("/")) }
+    match parts.first() {
+        None => Err("must name a file"),
+        // Names that begin so are the kubelet's own: `..data` and its like.
+        Some(first) if first.starts_with("..") => Err("must not start with '..'"),
+        Some(_) => Ok(parts.join("/")),
+    }
 }
 
 /// A digest of all that a provider writes. Lengths go first, so that no two lists of files look alike.
@@ -154,6 +155,8 @@ mod tests {
             ("a/..", Err("must not contain '..'")),
             ("..data", Err("must not start with '..'")),
             ("..data/x", Err("must not start with '..'")),
+            ("./..data", Err("must not start with '..'")),
+            (".//./..data/x", Err("must not start with '..'")),
             (".", Err("must name a file")),
             ("a\0b", Err("must not have a NUL in it")),
         ];
