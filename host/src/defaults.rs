@@ -67,6 +67,11 @@ pub mod call {
     pub const CREATE_PERMITS: usize = 64;
     /// See [`CREATE_PERMITS`].
     pub const DELETE_PERMITS: usize = 64;
+    /// A call that has lasted so long leaves its place to another, and goes on among the slow ones of its class: those who wait for
+    /// a backend that hangs are not to hold up those whose backend answers.
+    pub const SLOW_AFTER: Duration = Duration::from_secs(3);
+    /// So many times as many slow calls as others; beyond them a slow one keeps its place. Each costs an instance.
+    pub const SLOW_SHARE: usize = 3;
     /// Looks, lists, statistics.
     pub const POLL_PERMITS: usize = 16;
     /// Images at once: apart, so that slow registries keep no container from starting. The engine itself bounds what it downloads.
@@ -77,6 +82,9 @@ pub mod call {
     pub const NODE_PERMITS: usize = 8;
     /// Logs and other sessions.
     pub const SESSION_PERMITS: usize = 256;
+    /// Commands of probes and hooks: apart, so that however many logs are read, nobody's health goes unasked. Hooks may sleep for as long
+    /// as a grace, and as many of them as a node of the usual 110 pods has may do so together.
+    pub const COMMAND_PERMITS: usize = 128;
     /// `next_changes`: the host has one at a time, and a second while a plugin is swapped.
     pub const CHANGES_PERMITS: usize = 2;
     /// How often `configure` is asked while what it wants to read follows from what it reads: a file that names a file that names a
@@ -262,6 +270,8 @@ pub mod machine {
     pub const PROBE_FAILURES: u32 = 3;
     /// How often a probe that cannot be done is tried at once.
     pub const PROBE_RETRIES: usize = 3;
+    /// How long a command of a probe may wait for its turn before it is told that it could not be run.
+    pub const PROBE_TURN: Duration = Duration::from_secs(30);
     /// What is read of a probe's answer, in bytes.
     pub const PROBE_OUTPUT: usize = 10 << 10;
     /// Redirects that a probe follows.
@@ -276,9 +286,8 @@ pub mod machine {
     pub const WORDS_OF_LOG_LINES: u32 = 80;
     /// What a status tells of the end of one container, in bytes: all of a pod's have 12 KiB together.
     pub const LONGEST_WORDS: usize = 12 << 10;
-    /// How often a termination message is tried to be read; with the pauses between them a quarter of a minute, after which the pod goes
-    /// on without.
-    pub const WORDS_TRIES: u32 = 5;
+    /// How long a termination message is waited for, whatever keeps it from being read; after that the pod goes on without.
+    pub const WORDS_LONGEST: Duration = Duration::from_secs(15);
     /// How long what the machines are in the middle of may take to end when the host stops.
     pub const DRAIN: Duration = Duration::from_secs(3);
 }

@@ -144,7 +144,7 @@ async fn waiting_for_a_permit_takes_nothing_from_the_deadline() {
     });
     for create in creates.collect::<Vec<_>>() {
         let error = create.await.unwrap().unwrap_err();
-        assert_eq!(&*error.reason, "Cancelled", "the guest's own answer, asked to end by its deadline: {error}");
+        assert_eq!(&*error.reason, "DeadlineExceeded", "the guest's own answer, asked to end by its deadline: {error}");
     }
 }
 

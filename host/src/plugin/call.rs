@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, error_span};
 use wasmtime::component::{Instance, InstancePre};
@@ -25,6 +24,7 @@ use super::Limits;
 use super::cut::Cut;
 use super::egress::{Patience, Rights};
 use super::output::Output;
+use super::places::{Place, Places};
 use super::services::Services;
 use super::state::{Cpu, Exceeded, Meter, State};
 use super::store_access::StoreAccess;
@@ -39,6 +39,8 @@ pub(super) enum Class {
     Poll,
     Node,
     Session,
+    /// Commands that the host runs in containers.
+    Command,
     Changes,
 }
 
@@ -48,7 +50,7 @@ impl Class {
         match self {
             Self::Create | Self::Delete | Self::Poll | Self::Node => Patience::Short,
             Self::Changes | Self::Pull => Patience::Streaming,
-            Self::Session => Patience::Session,
+            Self::Session | Self::Command => Patience::Session,
         }
     }
 }
@@ -85,7 +87,7 @@ pub(super) struct Ended<R> {
 pub(super) struct Runner {
     pub(super) engine: Engine,
     pub(super) services: Arc<Services>,
-    permits: ByClass<Semaphore>,
+    places: Places,
     limits: Limits,
     calls: AtomicU64,
     /// Calls that have begun and not ended.
@@ -97,13 +99,14 @@ pub(super) struct Runner {
 /// One for each class.
 #[derive(Debug, Default)]
 pub(super) struct ByClass<T> {
-    create: T,
-    pull: T,
-    delete: T,
-    poll: T,
-    node: T,
-    session: T,
-    changes: T,
+    pub(super) create: T,
+    pub(super) pull: T,
+    pub(super) delete: T,
+    pub(super) poll: T,
+    pub(super) node: T,
+    pub(super) session: T,
+    pub(super) command: T,
+    pub(super) changes: T,
 }
 
 impl<T> ByClass<T> {
@@ -115,13 +118,14 @@ impl<T> ByClass<T> {
             Class::Poll => &self.poll,
             Class::Node => &self.node,
             Class::Session => &self.session,
+            Class::Command => &self.command,
             Class::Changes => &self.changes,
         }
     }
 
-    pub(super) fn all(&self) -> [&T; 7] {
-        let Self { create, pull, delete, poll, node, session, changes } = self;
-        [create, pull, delete, poll, node, session, changes]
+    pub(super) fn all(&self) -> [&T; 8] {
+        let Self { create, pull, delete, poll, node, session, command, changes } = self;
+        [create, pull, delete, poll, node, session, command, changes]
     }
 }
 
@@ -149,19 +153,10 @@ enum End<R> {
 
 impl Runner {
     pub(super) fn new(engine: Engine, services: Arc<Services>, limits: Limits) -> Self {
-        let permits = ByClass {
-            create: Semaphore::new(limits.create_permits),
-            pull: Semaphore::new(limits.pull_permits),
-            delete: Semaphore::new(limits.delete_permits),
-            poll: Semaphore::new(limits.poll_permits),
-            node: Semaphore::new(limits.node_permits),
-            session: Semaphore::new(limits.session_permits),
-            changes: Semaphore::new(limits.changes_permits),
-        };
         Self {
             engine,
             services,
-            permits,
+            places: Places::new(&limits),
             limits,
             calls: AtomicU64::new(0),
             running: AtomicUsize::new(0),
@@ -171,8 +166,8 @@ impl Runner {
     }
 
     /// A place among the calls of a class. The caller keeps it until the call has ended.
-    pub(super) async fn place(&self, class: Class) -> Result<SemaphorePermit<'_>, Error> {
-        self.permits.of(class).acquire().await.map_err(|_| never_began(Why::Shutdown))
+    pub(super) async fn place(&self, class: Class) -> Result<Place<'_>, Error> {
+        self.places.take(class).await.ok_or_else(|| never_began(Why::Shutdown))
     }
 
     /// Waits for what a call waits for before it begins, unless somebody wishes that it does not begin at all.
@@ -304,36 +299,7 @@ impl Runner {
     /// Waits until all calls have ended, at most for the grace and a little, and refuses every later one.
     pub(super) async fn shutdown(&self) {
         self.begin_shutdown();
-        let Limits {
-            create_permits,
-            pull_permits,
-            delete_permits,
-            poll_permits,
-            node_permits,
-            session_permits,
-            changes_permits,
-            cancel_grace,
-            ..
-        } = self.limits;
-        let all = [
-            (&self.permits.create, create_permits),
-            (&self.permits.pull, pull_permits),
-            (&self.permits.delete, delete_permits),
-            (&self.permits.poll, poll_permits),
-            (&self.permits.node, node_permits),
-            (&self.permits.session, session_permits),
-            (&self.permits.changes, changes_permits),
-        ];
-        let ended = async {
-            for (semaphore, permits) in all {
-                let permits = u32::try_from(permits).unwrap_or(u32::MAX);
-                if let Ok(permit) = semaphore.acquire_many(permits).await {
-                    permit.forget();
-                }
-                semaphore.close();
-            }
-        };
-        if tokio::time::timeout(cancel_grace + Duration::from_secs(1), ended).await.is_err() {
+        if tokio::time::timeout(self.limits.cancel_grace + Duration::from_secs(1), self.places.close()).await.is_err() {
             tracing::warn!("calls into the plugin have not ended; they are left behind");
         }
     }

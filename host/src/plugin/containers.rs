@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::Instant;
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
@@ -23,7 +24,7 @@ use super::state::{Cpu, State};
 use crate::defaults::call::EXEC_OUTPUT;
 use crate::defaults::machine::WORDS;
 use crate::provider::containers::{Abilities, Containers, Executed, PullPolicy, Sandbox, SandboxState, gather};
-use crate::provider::{Call, Deletion, DesiredPod, Error, PodRef, ResolvedContainer};
+use crate::provider::{Call, Code, Deletion, DesiredPod, Error, PodRef, ResolvedContainer};
 
 /// The capability, which a plugin of the other shape does not have.
 fn containers(generation: &Generation) -> Result<&GuestIndices, Error> {
@@ -62,7 +63,7 @@ impl Containers for Plugin {
     async fn ensure_sandbox(&self, call: Call, pod: DesiredPod) -> Result<Sandbox, Error> {
         let request = self.making("ensure-sandbox", &pod.id, call);
         let pod = types::DesiredPod::from(pod);
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         let indices = containers(g)?;
         let sandbox = self.call(g, request, guest!(indices, call_ensure_sandbox(&pod))).await?;
         g.trial.note_acknowledged();
@@ -79,7 +80,7 @@ impl Containers for Plugin {
             }
         };
         let id = types::PodRef::from(id.clone());
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         let indices = containers(g)?;
         self.call(g, request, guest!(indices, call_pull_image(&id, image, policy.into()))).await
     }
@@ -94,7 +95,7 @@ impl Containers for Plugin {
     ) -> Result<String, Error> {
         let request = self.making("start-container", &pod.id, call);
         let (pod, container) = (types::DesiredPod::from(pod), types::ResolvedContainer::from(container));
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         let indices = containers(g)?;
         let start = guest!(indices, call_start_container(&pod, &container, image_id, attempt));
         let id = self.call(g, request, start).await?;
@@ -114,7 +115,7 @@ impl Containers for Plugin {
         let id = types::PodRef::from(id.clone());
         // Rounded up: a grace of half a second is not a kill.
         let grace = u32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         let indices = containers(g)?;
         let stop = guest!(indices, call_stop_container(&id, name, attempt, grace));
         let deletion = self.call(g, request, stop).await?;
@@ -125,7 +126,7 @@ impl Containers for Plugin {
     async fn remove_container(&self, call: Call, id: &PodRef, name: &str, attempt: u32) -> Result<(), Error> {
         let request = self.ending("remove-container", id, call);
         let id = types::PodRef::from(id.clone());
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         let indices = containers(g)?;
         self.call(g, request, guest!(indices, call_remove_container(&id, name, attempt))).await
     }
@@ -133,7 +134,7 @@ impl Containers for Plugin {
     async fn stop_sandbox(&self, call: Call, id: &PodRef) -> Result<(), Error> {
         let request = self.ending("stop-sandbox", id, call);
         let id = types::PodRef::from(id.clone());
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         let indices = containers(g)?;
         self.call(g, request, guest!(indices, call_stop_sandbox(&id))).await
     }
@@ -141,7 +142,7 @@ impl Containers for Plugin {
     async fn remove_sandbox(&self, call: Call, id: &PodRef) -> Result<Deletion, Error> {
         let request = self.ending("remove-sandbox", id, call);
         let id = types::PodRef::from(id.clone());
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         let indices = containers(g)?;
         let deletion = self.call(g, request, guest!(indices, call_remove_sandbox(&id))).await?;
         g.trial.note_acknowledged();
@@ -157,7 +158,7 @@ impl Containers for Plugin {
     ) -> Result<Option<Bytes>, Error> {
         let request = self.look("termination-message", Some(id));
         let id = types::PodRef::from(id.clone());
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         let indices = containers(g)?;
         let read = guest!(indices, call_termination_message(&id, name, attempt, path));
         let message = self.call(g, request, read).await?;
@@ -170,7 +171,7 @@ impl Containers for Plugin {
     async fn get_sandbox(&self, id: &PodRef) -> Result<Option<SandboxState>, Error> {
         let request = self.look("get-sandbox", Some(id));
         let id = types::PodRef::from(id.clone());
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         let indices = containers(g)?;
         let state = self.call(g, request, guest!(indices, call_get_sandbox(&id))).await?;
         Ok(state.map(SandboxState::from))
@@ -178,7 +179,7 @@ impl Containers for Plugin {
 
     async fn list_containers(&self) -> Result<Vec<SandboxState>, Error> {
         // One generation for all pages: another one need not understand the place where a page ended.
-        let g = &*self.enter(&self.look("list-containers", None)).await?;
+        let g = &self.enter(&self.look("list-containers", None)).await?;
         let indices = containers(g)?;
         let pieces = self.pages(async |after: Option<String>| {
             let request = self.look("list-containers", None);
@@ -201,9 +202,10 @@ impl Containers for Plugin {
         id: &PodRef,
         container: &str,
         command: Vec<String>,
+        limit: Option<Duration>,
     ) -> Result<Executed, Error> {
         let look = self.look("run-in-container", Some(id));
-        let request = self.lasting(Class::Session, None, Request { mutates: true, call, ..look });
+        let request = self.lasting(Class::Command, limit, Request { mutates: true, call, ..look });
         let id = types::PodRef::from(id.clone());
         let _place = self.place(&request).await?;
         let generation = self.serving(&request).await?;
@@ -216,7 +218,14 @@ impl Containers for Plugin {
             let io = Stdio { stdin: None, stdout, stderr, terminal: None };
             exec.load(&mut *store, instance)?.call_run_in_container(store, &id, container, &command, io).await
         };
-        let exit = self.call(&generation, request, run).await?;
+        let late = limit.map(|limit| Instant::now() + limit);
+        let exit = self.call_on(&generation, request, run).await;
+        // One that was asked to end for its time may have answered something all the same.
+        if late.is_some_and(|late| Instant::now() >= late) {
+            let late = Error::new(Code::DeadlineExceeded, "DeadlineExceeded", "the command did not end in time");
+            return Err(late.with_unknown_effect());
+        }
+        let exit = exit?;
         let exit_code = match exit {
             Exit::Code(code) => Some(code),
             Exit::Unknown => None,

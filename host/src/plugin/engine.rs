@@ -5,6 +5,7 @@ use std::time::Duration;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use super::places::Places;
 use super::state::State;
 use super::{Limits, egress, imports};
 
@@ -46,7 +47,7 @@ pub(super) fn build(limits: &Limits) -> wasmtime::Result<Engine> {
 }
 
 fn pool(limits: &Limits) -> PoolingAllocationConfig {
-    let count = u32::try_from(limits.permits()).unwrap_or(u32::MAX / 64).saturating_add(SPARE);
+    let count = u32::try_from(Places::new(limits).count()).unwrap_or(u32::MAX / 64).saturating_add(SPARE);
     let scan = PoolingAllocationConfig::is_pagemap_scan_available();
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(count)

@@ -90,7 +90,7 @@ async fn session(
     let logs = generation.exports.container_logs.as_ref().ok_or_else(|| missing("container-logs"))?;
     let id = request.pod.clone().map(types::PodRef::from);
     plugin
-        .call(generation, request, async move |store: &mut Store<State>, instance: &Instance| {
+        .call_on(generation, request, async move |store: &mut Store<State>, instance: &Instance| {
             let id = id.ok_or_else(|| wasmtime::Error::msg("a log of no pod"))?;
             let sink: Resource<Sink> = store.data_mut().table.push(sink)?;
             logs.load(&mut *store, instance)?.call_get_container_logs(store, &id, container, options.into(), sink).await

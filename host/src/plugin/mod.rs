@@ -29,6 +29,7 @@ pub mod inspect;
 mod load;
 mod logs;
 mod output;
+mod places;
 mod provider;
 mod services;
 mod stamp;
@@ -138,6 +139,8 @@ pub struct Limits {
     pub node_permits: usize,
     /// Logs at once.
     pub session_permits: usize,
+    /// Commands of probes and hooks at once.
+    pub command_permits: usize,
     /// `next_changes` at once.
     pub changes_permits: usize,
     /// Pages of one list.
@@ -175,6 +178,7 @@ impl Default for Limits {
             poll_permits: defaults::POLL_PERMITS,
             node_permits: defaults::NODE_PERMITS,
             session_permits: defaults::SESSION_PERMITS,
+            command_permits: defaults::COMMAND_PERMITS,
             changes_permits: defaults::CHANGES_PERMITS,
             pages: defaults::PAGES,
             plugin_file: defaults::PLUGIN_FILE,
@@ -182,23 +186,6 @@ impl Default for Limits {
             store: store::Bounds::default(),
             egress: egress::Limits::default(),
         }
-    }
-}
-
-impl Limits {
-    /// Calls that may run at once, of all classes.
-    fn permits(&self) -> usize {
-        [
-            self.create_permits,
-            self.pull_permits,
-            self.delete_permits,
-            self.poll_permits,
-            self.node_permits,
-            self.session_permits,
-            self.changes_permits,
-        ]
-        .iter()
-        .fold(0, |sum, permits| sum.saturating_add(*permits))
     }
 }
 

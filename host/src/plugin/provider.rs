@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{RwLockReadGuard, SemaphorePermit};
+use tokio::sync::RwLockReadGuard;
 use tokio::time::Instant;
 use wasmtime::Store;
 use wasmtime::component::Instance;
@@ -17,6 +17,7 @@ use super::bindings::virtual_kubelet::provider::types;
 use super::call::{Class, Request};
 use super::convert::{self, all};
 use super::generation::Generation;
+use super::places::Place;
 use super::state::{Cpu, State};
 use super::{Limits, Plugin, logs};
 use crate::provider::{
@@ -52,7 +53,7 @@ fn pods(generation: &Generation) -> Result<&GuestIndices, Error> {
 /// all of them have ended.
 pub(super) struct Entered<'a> {
     generation: Arc<Generation>,
-    _permit: SemaphorePermit<'a>,
+    place: Place<'a>,
     _pass: RwLockReadGuard<'a, ()>,
 }
 
@@ -68,15 +69,15 @@ impl Plugin {
     /// Waits for the request's turn. First for its place: whoever queues for one must not keep a swap waiting.
     pub(super) async fn enter(&self, request: &Request) -> Result<Entered<'_>, Error> {
         let turn = async {
-            let permit = self.runner.place(request.class).await?;
-            Ok((permit, self.gate.read().await))
+            let place = self.runner.place(request.class).await?;
+            Ok((place, self.gate.read().await))
         };
-        let (permit, pass) = self.runner.wait(request, turn).await?;
-        Ok(Entered { generation: self.current.load_full(), _permit: permit, _pass: pass })
+        let (place, pass) = self.runner.wait(request, turn).await?;
+        Ok(Entered { generation: self.current.load_full(), place, _pass: pass })
     }
 
     /// A place alone, for one that keeps it from generation to generation.
-    pub(super) async fn place(&self, request: &Request) -> Result<SemaphorePermit<'_>, Error> {
+    pub(super) async fn place(&self, request: &Request) -> Result<Place<'_>, Error> {
         self.runner.wait(request, self.runner.place(request.class)).await
     }
 
@@ -89,14 +90,27 @@ impl Plugin {
         self.runner.wait(request, turn).await
     }
 
-    pub(super) async fn call<R, F>(&self, generation: &Generation, request: Request, guest: F) -> Result<R, Error>
+    /// One call, which leaves its place when it turns out to be slow.
+    pub(super) async fn call<R, F>(&self, on: &Entered<'_>, request: Request, guest: F) -> Result<R, Error>
+    where
+        F: AsyncFnOnce(&mut Store<State>, &Instance) -> Answer<R>,
+    {
+        tokio::select! {
+            biased;
+            result = self.call_on(on, request, guest) => result,
+            never = on.place.cede() => match never {},
+        }
+    }
+
+    /// A call that keeps its place, if it has one.
+    pub(super) async fn call_on<R, F>(&self, generation: &Generation, request: Request, guest: F) -> Result<R, Error>
     where
         F: AsyncFnOnce(&mut Store<State>, &Instance) -> Answer<R>,
     {
         let class = request.class;
         let replaced = match class {
             // It knows itself whether it can go on elsewhere.
-            Class::Session => request.replaced,
+            Class::Session | Class::Command => request.replaced,
             Class::Changes => Some(generation.replaced()),
             _ => Some(generation.overdue()),
         };
@@ -185,50 +199,50 @@ impl Provider for Plugin {
 
     async fn node_details(&self) -> Result<NodeDetails, Error> {
         let request = self.question("node-details");
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         self.call(g, request, guest!(g.exports.node, call_node_details())).await.map(NodeDetails::from)
     }
 
     async fn capacity(&self) -> Result<Vec<Amount>, Error> {
         let request = self.question("capacity");
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         self.call(g, request, guest!(g.exports.node, call_capacity())).await.map(all)
     }
 
     async fn node_conditions(&self) -> Result<Vec<Condition>, Error> {
         let request = self.question("node-conditions");
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         self.call(g, request, guest!(g.exports.node, call_node_conditions())).await.map(all)
     }
 
     async fn node_addresses(&self) -> Result<Option<Vec<Address>>, Error> {
         let request = self.question("node-addresses");
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         let addresses = self.call(g, request, guest!(g.exports.node, call_node_addresses())).await?;
         Ok(addresses.map(all))
     }
 
     async fn node_daemon_endpoints(&self) -> Result<Option<u16>, Error> {
         let request = self.question("node-daemon-endpoints");
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         self.call(g, request, guest!(g.exports.node, call_node_daemon_endpoints())).await
     }
 
     async fn operating_system(&self) -> Result<String, Error> {
         let request = self.question("operating-system");
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         self.call(g, request, guest!(g.exports.node, call_operating_system())).await
     }
 
     async fn ping(&self) -> Result<(), Error> {
         let request = self.question("ping");
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         self.call(g, request, guest!(g.exports.node, call_ping())).await
     }
 
     async fn stop(&self) -> Result<(), Error> {
         let request = Request { mutates: true, last: true, ..self.question("stop") };
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         self.call(g, request, guest!(g.exports.node, call_stop())).await
     }
 
@@ -242,7 +256,7 @@ impl Provider for Plugin {
             ..look
         };
         let pod = types::DesiredPod::from(pod);
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         let indices = pods(g)?;
         let created = self.call(g, request, guest!(indices, call_create_pod(&pod))).await?;
         g.trial.note_acknowledged();
@@ -252,7 +266,7 @@ impl Provider for Plugin {
     async fn update_pod(&self, call: Call, pod: DesiredPod) -> Result<(), Error> {
         let request = Request { class: Class::Create, mutates: true, call, ..self.look("update-pod", Some(&pod.id)) };
         let pod = types::DesiredPod::from(pod);
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         let indices = pods(g)?;
         self.call(g, request, guest!(indices, call_update_pod(&pod))).await?;
         g.trial.note_acknowledged();
@@ -263,7 +277,7 @@ impl Provider for Plugin {
         let look = self.look("update-volume", Some(&pod.id));
         let request = Request { class: Class::Create, mutates: true, call, ..look };
         let pod = types::DesiredPod::from(pod);
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         let volumes = g.exports.volumes.as_ref().ok_or_else(|| missing("volumes"))?;
         self.call(g, request, guest!(volumes, call_update_volume(&pod, volume))).await?;
         g.trial.note_acknowledged();
@@ -282,7 +296,7 @@ impl Provider for Plugin {
         let pod = pod.map(types::DesiredPod::from);
         // Rounded up: a grace of half a second is not a kill.
         let grace = grace.map(|grace| u32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(u32::MAX));
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         let indices = pods(g)?;
         let deletion = self.call(g, request, guest!(indices, call_delete_pod(&id, pod.as_ref(), grace))).await?;
         g.trial.note_acknowledged();
@@ -292,7 +306,7 @@ impl Provider for Plugin {
     async fn get_pod(&self, id: &PodRef) -> Result<Option<ObservedPod>, Error> {
         let request = self.look("get-pod", Some(id));
         let id = types::PodRef::from(id.clone());
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         let indices = pods(g)?;
         let pod = self.call(g, request, guest!(indices, call_get_pod(&id))).await?;
         Ok(pod.map(ObservedPod::from))
@@ -301,14 +315,14 @@ impl Provider for Plugin {
     async fn get_pod_status(&self, id: &PodRef) -> Result<Option<String>, Error> {
         let request = self.look("get-pod-status", Some(id));
         let id = types::PodRef::from(id.clone());
-        let g = &*self.enter(&request).await?;
+        let g = &self.enter(&request).await?;
         let indices = pods(g)?;
         self.call(g, request, guest!(indices, call_get_pod_status(&id))).await
     }
 
     async fn get_pods(&self) -> Result<Vec<ObservedPod>, Error> {
         // One generation for all pages: another one need not understand the place where a page ended.
-        let g = &*self.enter(&self.look("get-pods", None)).await?;
+        let g = &self.enter(&self.look("get-pods", None)).await?;
         let indices = pods(g)?;
         self.pages(async |after: Option<String>| {
             let page =
@@ -325,7 +339,7 @@ impl Provider for Plugin {
             let deadline = Some(wait.saturating_add(self.limits().changes_slack));
             let look = self.look("changes.next", None);
             let request = Request { class: Class::Changes, deadline, call: call.clone(), ..look };
-            let g = &*self.enter(&request).await?;
+            let g = &self.enter(&request).await?;
             let changes = g.exports.changes.as_ref().ok_or_else(|| missing("changes"))?;
             let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
             let result = self.call(g, request, guest!(changes, call_next(cursor.as_deref(), wait_ms))).await;
@@ -351,7 +365,7 @@ impl Provider for Plugin {
     }
 
     async fn get_stats_summary(&self) -> Result<Vec<Usage>, Error> {
-        let g = &*self.enter(&self.look("get-stats-summary", None)).await?;
+        let g = &self.enter(&self.look("get-stats-summary", None)).await?;
         let stats = g.exports.stats.as_ref().ok_or_else(|| missing("stats"))?;
         self.pages(async |after: Option<String>| {
             let page = self

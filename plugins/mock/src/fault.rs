@@ -274,7 +274,7 @@ mod tests {
         testing::cancel_after(Duration::from_secs(3), Why::Deadline);
         for listens in ["hang", "late for=9s"] {
             let error = fault(listens).before().unwrap_err();
-            assert_eq!((error.code, error.effect, passed()), (Code::Cancelled, Effect::None, 5), "{listens}");
+            assert_eq!((error.code, error.effect, passed()), (Code::DeadlineExceeded, Effect::None, 5), "{listens}");
         }
         assert_eq!(fault("lost-hang").after().unwrap_err().effect, Effect::Unknown);
         fault("late deaf for=9s").before().unwrap();

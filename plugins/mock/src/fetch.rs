@@ -11,7 +11,7 @@ use std::str::FromStr;
 use vk_provider::http::{Failure, Request, Response};
 use vk_provider::stream::{Broken, Input};
 use vk_provider::upgrade::{self, Duplex, Upgraded};
-use vk_provider::{Code, Error, Result, config};
+use vk_provider::{Error, Result, call, config};
 
 /// So much of a line is read. What is longer is no answer to a `ping`.
 const LONGEST_LINE: usize = 1 << 10;
@@ -120,7 +120,7 @@ impl Command {
     fn told(&self, required: bool) -> Result<String> {
         match self.outcome() {
             Ok(outcome) => Ok(format!("fetch {self}: {outcome}")),
-            Err(Failed { error, .. }) if required || error.code == Code::Cancelled => Err(error),
+            Err(Failed { error, .. }) if required || call::cancelled() => Err(error),
             Err(Failed { name, .. }) => Ok(format!("fetch {self}: error {name}")),
         }
     }
@@ -192,6 +192,7 @@ fn line(input: &mut Input) -> Result<String, Broken> {
 mod tests {
     use std::time::Duration;
 
+    use vk_provider::Code;
     use vk_provider::Effect;
     use vk_provider::call::Why;
     use vk_provider::http::ErrorCode;
@@ -209,8 +210,8 @@ mod tests {
 
     #[test]
     fn a_command_is_told_as_it_was_written() {
-        let text =
-            "GET http://a/\nPOST http://a/\n\nfollow http://a/\n upgrade  http://a/ tcp\nconnect tcp://a:1\nenvironment A\nfile /a\n";
+        let text = "GET http://a/\nPOST http://a/\n\nfollow http://a/\n upgrade  http://a/ tcp\nconnect tcp://a:1\n\
+                    environment A\nfile /a\n";
         let told: Vec<String> = commands(text).unwrap().iter().map(Command::to_string).collect();
         let expected = [
             "GET http://a/",
@@ -337,7 +338,7 @@ mod tests {
         testing::cancel_after(Duration::from_secs(2), Why::Deadline);
         for command in ["GET http://a/", "POST http://a/", "upgrade http://a/ tcp"] {
             let error = run(&commands(command).unwrap(), false).unwrap_err();
-            assert_eq!((error.code, error.effect), (Code::Cancelled, Effect::None), "{command}");
+            assert_eq!((error.code, error.effect), (Code::DeadlineExceeded, Effect::None), "{command}");
         }
     }
 }

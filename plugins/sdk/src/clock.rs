@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
 
+use crate::call::{self, Why};
 use crate::time::Time;
 use crate::wait::Wait;
 use crate::{Error, sys};
@@ -76,31 +77,41 @@ pub struct Cancelled;
 
 impl fmt::Display for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the host wanted the call to end")
+        f.write_str(if is_late() { "the call's time is up" } else { "the host wanted the call to end" })
     }
 }
 
 impl std::error::Error for Cancelled {}
 
 impl From<Cancelled> for Error {
-    /// Of unknown effect: what the call had done by then, only its author knows ([`Error::effect_none`]).
+    /// `deadline-exceeded` where it is the call's time that is up. Of unknown effect: what the call had done by then, only its
+    /// author knows ([`Error::effect_none`]).
     fn from(cancelled: Cancelled) -> Self {
-        Self::cancelled("Cancelled", cancelled.to_string())
+        let message = cancelled.to_string();
+        if is_late() {
+            Self::deadline_exceeded("DeadlineExceeded", message)
+        } else {
+            Self::cancelled("Cancelled", message)
+        }
     }
+}
+
+fn is_late() -> bool {
+    call::reason() == Some(Why::Deadline)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::Why;
-    use crate::testing;
+    use crate::{Code, testing};
 
     #[test]
     fn a_sleep_honours_cancellation() {
         testing::reset();
         let start = now();
         testing::cancel_after(Duration::from_secs(1), Why::Deadline);
-        assert_eq!(sleep(Duration::from_secs(5)), Err(Cancelled));
+        let cancelled = sleep(Duration::from_secs(5)).unwrap_err();
+        assert_eq!(Error::from(cancelled).code, Code::DeadlineExceeded);
         assert_eq!(now().since(start), Duration::from_secs(1));
         sleep_deaf(Duration::from_secs(5));
         assert_eq!(now().since(start), Duration::from_secs(6));

@@ -150,7 +150,7 @@ fn faults_strike_before_or_after_the_act() {
         &[("create-fault", "late for=9s"), ("get-fault", "unavailable times=1"), ("delete-fault", "lost times=1")],
     );
     testing::cancel_after(seconds(2), Why::Deadline);
-    assert_eq!(Mock::create_pod(late.clone()).unwrap_err().code, Code::Cancelled);
+    assert_eq!(Mock::create_pod(late.clone()).unwrap_err().code, Code::DeadlineExceeded);
     assert_eq!(made("late"), 0);
     testing::go_on();
     create(&late);

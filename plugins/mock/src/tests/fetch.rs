@@ -49,7 +49,7 @@ fn a_call_that_ends_meanwhile_makes_nothing() {
     testing::cancel_after(seconds(1), Why::Deadline);
     let pod = pod("curious", &[("fetch", "POST http://a/")]);
     let error = Mock::create_pod(pod.clone()).unwrap_err();
-    assert_eq!((error.code, error.effect, requests.get()), (Code::Cancelled, Effect::None, 1));
+    assert_eq!((error.code, error.effect, requests.get()), (Code::DeadlineExceeded, Effect::None, 1));
     assert_eq!((get(&pod), testing::writes()), (None, 0));
 }
 

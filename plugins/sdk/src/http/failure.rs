@@ -89,7 +89,7 @@ impl From<Failure> for Error {
         let message = failure.to_string();
         let error = match &failure.cause {
             Cause::Code(code) => Self::new(code.class(), code.reason(), message),
-            Cause::Cancelled => Self::cancelled("Cancelled", message),
+            Cause::Cancelled => Self { message, ..Cancelled.into() },
             Cause::Invalid(_) => Self::internal("InvalidRequest", message),
             Cause::TooLong(_) => Self::unknown("AnswerTooLong", message),
             Cause::Unreadable(_) => Self::unknown("AnswerUnreadable", message),

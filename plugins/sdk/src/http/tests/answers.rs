@@ -192,7 +192,7 @@ fn a_call_that_the_host_ends_waits_no_longer() {
     testing::cancel_after(seconds(2), Why::Deadline);
     let failure = Request::get("https://api.example.com/hangs").send().unwrap_err();
     assert_eq!((failure.cause.clone(), passed()), (Cause::Cancelled, seconds(2)));
-    assert_eq!(Error::from(failure).code, Code::Cancelled);
+    assert_eq!(Error::from(failure).code, Code::DeadlineExceeded);
     let mut answered = Request::get(URL).send().expect("an answer that is there is taken");
     assert_eq!(answered.body.chunk().unwrap_err().cause, Cause::Cancelled);
 }
