@@ -10,6 +10,7 @@ mod cli;
 mod endpoints;
 mod environment;
 mod faults;
+mod hostile;
 mod logs;
 mod metrics_server;
 mod node;
