@@ -26,12 +26,14 @@ pub(crate) struct Parts<'a> {
     pub(crate) target: Option<&'a str>,
     pub(crate) binds: Vec<String>,
     pub(crate) mounts: Vec<Bind>,
+    /// Who goes first when the machine runs out of memory.
+    pub(crate) oom_score: Option<i64>,
 }
 
 /// A container to be made.
 pub(crate) fn spec(spec: &Spec, placed: Placed<'_>, dialect: Dialect, parts: Parts<'_>) -> ContainerSpec {
     let container = placed.container;
-    let Parts { resolved, image, labels, sandbox, target, binds, mounts } = parts;
+    let Parts { resolved, image, labels, sandbox, target, binds, mounts, oom_score } = parts;
     let list = |list: &[String]| Some(list.to_vec()).filter(|list| !list.is_empty());
     let joined = format!("container:{sandbox}");
     let mut made = ContainerSpec {
@@ -57,6 +59,7 @@ pub(crate) fn spec(spec: &Spec, placed: Placed<'_>, dialect: Dialect, parts: Par
             binds,
             mounts,
             log_config: log_config(dialect),
+            oom_score_adj: oom_score,
             ..HostConfig::default()
         },
         ..ContainerSpec::default()
@@ -101,6 +104,7 @@ mod tests {
             target,
             binds: Vec::new(),
             mounts: Vec::new(),
+            oom_score: None,
         };
         let dialect = Dialect { version: Version::new(1, 41), podman };
         serde_json::to_value(spec(&manifest, manifest.all().next().unwrap(), dialect, parts)).unwrap()

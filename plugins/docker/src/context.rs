@@ -1,13 +1,13 @@
 //! What one call stands on: the configuration, the node, the engine, and what the engine has of a pod.
 
 use vk_engine::Engine;
-use vk_engine::container::Summary;
+use vk_engine::container::{Details, Summary};
 use vk_provider::config::{self, NodeInfo};
 use vk_provider::{PodRef, Result};
 
 use crate::config::Config;
 use crate::labels::{self, Kind, Mark};
-use crate::names::Names;
+use crate::names::{self, Names};
 
 /// What one call stands on.
 pub(crate) struct Context {
@@ -26,6 +26,8 @@ pub(crate) struct Seen {
     pub(crate) created: bool,
     /// Unix time in seconds.
     pub(crate) created_at: u64,
+    /// What its name begins with; none: the name is none of ours.
+    prefix: Option<String>,
 }
 
 /// What the engine has of one pod.
@@ -46,8 +48,27 @@ impl Context {
         Ok(Self { config, node: config::node(), engine })
     }
 
-    pub(crate) fn names<'a>(&'a self, id: &'a PodRef) -> Names<'a> {
-        Names::new(&self.config.prefix, id)
+    /// Names of a pod's objects. They begin as those that it has: the prefix may have been another when they were made.
+    pub(crate) fn names<'a>(&'a self, id: &'a PodRef, seen: &'a PodSeen) -> Names<'a> {
+        let all = seen.sandboxes.iter().chain(&seen.containers);
+        let prefix = all.rev().find_map(|seen| seen.prefix.as_deref());
+        Names::new(prefix.unwrap_or(&self.config.prefix), id)
+    }
+
+    /// One attempt at a container, by its name; and if that is not there by its labels, as it may have been made when names
+    /// began otherwise. none: it is not there.
+    ///
+    /// # Errors
+    /// Not known.
+    pub(crate) fn attempt(&self, id: &PodRef, name: &str, number: u32) -> Result<Option<Details>> {
+        let expected = Names::new(&self.config.prefix, id).container(name, number);
+        if let Some(details) = self.engine.container(&expected)? {
+            return Ok(Some(details));
+        }
+        match self.pod(id)?.attempt(name, number) {
+            Some(seen) => Ok(self.engine.container(&seen.id)?),
+            None => Ok(None),
+        }
     }
 
     /// What the engine has of a pod.
@@ -72,7 +93,18 @@ impl Seen {
         let (running, created_at) = (summary.is_running(), summary.created);
         // Podman's words for the same.
         let created = matches!(summary.state.as_str(), "created" | "configured" | "initialized");
-        Some(Self { id: summary.id, mark, running, created, created_at })
+        let named = summary.names.first().map(|name| name.trim_start_matches('/'));
+        let prefix = match &mark.kind {
+            Kind::Sandbox { attempt } => {
+                named.and_then(|name| names::prefix(name, &mark.pod, names::SANDBOX, *attempt))
+            }
+            Kind::Container { name: container, attempt } => {
+                named.and_then(|name| names::prefix(name, &mark.pod, container, *attempt))
+            }
+            Kind::Volume => None,
+        };
+        let prefix = prefix.map(str::to_owned);
+        Some(Self { id: summary.id, mark, running, created, created_at, prefix })
     }
 
     fn attempt(&self) -> u32 {
@@ -149,6 +181,7 @@ mod tests {
             state: state.to_owned(),
             labels,
             created: 0,
+            names: Vec::new(),
         };
         PodSeen::from_all(summaries.into_iter().map(summary).filter_map(|summary| Seen::of(&node, summary)))
     }

@@ -19,8 +19,7 @@ const MESSAGE: usize = 4096;
 /// # Errors
 /// The engine said no.
 pub(crate) fn stop(context: &Context, id: &PodRef, name: &str, attempt: u32, kill: bool) -> Result<Deletion> {
-    let container = context.names(id).container(name, attempt);
-    let Some(details) = context.engine.container(&container)?.filter(|details| details.state.is_running()) else {
+    let Some(details) = context.attempt(id, name, attempt)?.filter(|details| details.state.is_running()) else {
         return Ok(Deletion::Gone);
     };
     let signal = match details.config.stop_signal.as_str() {
@@ -60,9 +59,10 @@ pub(crate) fn stop_sandbox(context: &Context, id: &PodRef) -> Result<()> {
 /// # Errors
 /// `failed-precondition`: it runs.
 pub(crate) fn remove(context: &Context, id: &PodRef, name: &str, attempt: u32) -> Result<()> {
-    let container = context.names(id).container(name, attempt);
-    match context.engine.remove_container(&container, false) {
-        Err(failure) if failure.is_conflict() => Err(conflict(context, &container, failure)),
+    let seen = context.pod(id)?;
+    let Some(there) = seen.attempt(name, attempt) else { return Ok(()) };
+    match context.engine.remove_container(&there.id, false) {
+        Err(failure) if failure.is_conflict() => Err(conflict(context, &there.id, failure)),
         outcome => Ok(outcome.map(drop)?),
     }
 }

@@ -4,7 +4,7 @@
 //! is kept but what the engine keeps: labels say whose a container is, names make creates idempotent.
 //!
 //! ```text
-//! refusals        what cannot be honoured, by field, before anything is made
+//! refusals        what cannot be honoured, by field, before anything is made      machine   what the engine's cannot
 //! sandbox         network, IPC and volumes of a pod: a container of the pause program
 //! volumes         named volumes, filled through the sandbox        update    new files in them
 //! start, end      attempts at containers                           images    pulled with the cluster's credentials
@@ -23,17 +23,20 @@ mod labels;
 mod limits;
 mod list;
 mod logs;
+mod machine;
 mod manifest;
 mod names;
 mod node;
 mod observe;
 mod pause;
+mod qos;
 mod refusals;
 mod resources;
 mod sandbox;
 mod security;
 mod start;
 mod stats;
+mod sysctls;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -109,7 +112,9 @@ impl Containers for Docker {
         let manifest: Manifest = pod.read()?;
         refusals::check(&manifest.spec)?;
         limits::refuse_if_over(&pod.id)?;
-        sandbox::ensure(&Context::reach()?, &pod, &manifest)
+        let context = Context::reach()?;
+        machine::check(&context, &manifest.spec)?;
+        sandbox::ensure(&context, &pod, &manifest)
     }
 
     fn pull_image(id: PodRef, image: String, policy: PullPolicy) -> Result<String> {

@@ -66,22 +66,15 @@ fn end_those_over(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Pods with a volume that holds more than it may. What has volumes of its own below it counts for it.
+/// Pods with a volume that holds more than it may.
 fn over<'a>(marks: &BTreeMap<String, Mark>, usage: impl Iterator<Item = (&'a str, u64)>) -> Vec<Over> {
-    let mut sums = BTreeMap::<(&PodRef, &str), (u64, u64)>::new();
-    for (name, bytes) in usage {
-        if let Some(Mark { pod, volume: Some(volume), limit: Some(limit), .. }) = marks.get(name) {
-            let sum = sums.entry((pod, volume)).or_insert((0, *limit));
-            sum.0 = sum.0.saturating_add(bytes);
-        }
-    }
-    let over = sums.into_iter().filter(|(_, (bytes, limit))| bytes > limit);
-    over.map(|((pod, volume), (_, limit))| Over {
-        pod: pod.clone(),
+    let over = |(name, bytes): (&str, u64)| {
+        let Mark { pod, volume: Some(volume), limit: Some(limit), .. } = marks.get(name)? else { return None };
         // The kubelet's words.
-        why: format!("Usage of EmptyDir volume {volume:?} exceeds the limit \"{limit}\"."),
-    })
-    .collect()
+        let why = format!("Usage of EmptyDir volume {volume:?} exceeds the limit \"{limit}\".");
+        (bytes > *limit).then(|| Over { pod: pod.clone(), why })
+    };
+    usage.filter_map(over).collect()
 }
 
 /// A pod that took more than it may is started no more.
@@ -101,22 +94,18 @@ mod tests {
     use vk_provider::Code;
 
     #[test]
-    fn what_a_volume_holds_is_summed_up_with_its_parts() {
+    fn a_volume_that_holds_more_than_it_may_ends_its_pod() {
         vk_provider::testing::reset();
         let node = vk_provider::config::node();
         let id = |uid: &str| PodRef { namespace: "n".to_owned(), name: "p".to_owned(), uid: uid.to_owned() };
         let mark = |uid: &str, volume: &str, limit| {
             Mark::read(&node, &labels::volume(&node, &id(uid), volume, limit)).unwrap()
         };
-        let marks: BTreeMap<String, Mark> = [
-            ("a", mark("1", "data", Some(100))),
-            ("a-sub", mark("1", "data", Some(100))),
-            ("b", mark("2", "data", Some(100))),
-            ("c", mark("3", "data", None)),
-        ]
-        .map(|(name, mark)| (name.to_owned(), mark))
-        .into();
-        let usage = [("a", 60), ("a-sub", 41), ("b", 100), ("c", 1000), ("other", 1000)];
+        let marks: BTreeMap<String, Mark> =
+            [("a", mark("1", "data", Some(100))), ("b", mark("2", "data", Some(100))), ("c", mark("3", "data", None))]
+                .map(|(name, mark)| (name.to_owned(), mark))
+                .into();
+        let usage = [("a", 101), ("b", 100), ("c", 1000), ("other", 1000)];
         let over = over(&marks, usage.into_iter());
         assert_eq!(
             over,

@@ -71,7 +71,7 @@ fn attempt(context: &Context, id: &PodRef, container: &str, options: Options) ->
         None => context.pod(id)?.newest(container).and_then(|newest| newest.checked_sub(u32::from(options.previous))),
     };
     let there = match number {
-        Some(number) => context.engine.container(&context.names(id).container(container, number))?,
+        Some(number) => context.attempt(id, container, number)?,
         None => None,
     };
     there.map_or_else(|| Err(missing(context, id, container)?), Ok)

@@ -27,6 +27,7 @@ pub(crate) struct Spec {
     pub(crate) ephemeral_containers: Vec<Container>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) volumes: Vec<Volume>,
+    pub(crate) priority: Option<i32>,
     pub(crate) host_network: bool,
     #[serde(rename = "hostPID")]
     pub(crate) host_pid: bool,
@@ -75,6 +76,11 @@ impl Placed<'_> {
     pub(crate) fn field(&self, rest: &str) -> String {
         format!("spec.{}[{}].{rest}", self.list.name(), self.index)
     }
+
+    /// It is an init container and no sidecar: it has ended when those after it start.
+    pub(crate) fn ends_before_others(&self) -> bool {
+        self.list == List::Init && self.container.restart_policy.as_deref() != Some("Always")
+    }
 }
 
 impl Spec {
@@ -119,6 +125,8 @@ pub(crate) struct Container {
     pub(crate) stdin_once: bool,
     pub(crate) tty: bool,
     pub(crate) termination_message_path: Option<String>,
+    /// Of an init container: a sidecar's is `Always`.
+    pub(crate) restart_policy: Option<String>,
     /// Of an ephemeral container: whose processes it sees.
     pub(crate) target_container_name: Option<String>,
 }
@@ -304,5 +312,14 @@ mod tests {
         assert_eq!((web.ports[0].host_port, web.ports[0].host_ip.as_str()), (8080, "10.0.0.7"));
         assert_eq!((web.security_context.run_as_user, spec.security_context.fs_group), (Some(1000), Some(2000)));
         assert_eq!(web.message_path(), "/dev/termination-log");
+    }
+
+    #[test]
+    fn only_init_containers_that_are_no_sidecars_end_before_others() {
+        let spec = parse(
+            r#"{"initContainers":[{"name":"first"},{"name":"beside","restartPolicy":"Always"}],"containers":[{"name":"web"}]}"#,
+        );
+        let ends: Vec<bool> = spec.all().map(|placed| placed.ends_before_others()).collect();
+        assert_eq!(ends, [true, false, false]);
     }
 }

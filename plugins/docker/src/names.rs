@@ -5,7 +5,6 @@
 //! k8s_NAME_POD_NAMESPACE_UID_ATTEMPT     a container, as the kubelet's Docker shim named them; the sandbox's NAME is POD
 //! k8s_pod_UID                            the pod's own volume
 //! k8s_vol_UID_VOLUME                     a volume of the pod
-//! k8s_sub_UID_VOLUME_DIGEST              what of it a writable subPath shows
 //! ```
 
 use data_encoding::BASE32_NOPAD;
@@ -13,8 +12,8 @@ use sha2::{Digest, Sha256};
 use vk_provider::PodRef;
 
 /// The sandbox among a pod's containers, which have names of lower-case letters.
-const SANDBOX: &str = "POD";
-/// Letters of a digest: 80 bits tell a pod's paths apart.
+pub(crate) const SANDBOX: &str = "POD";
+/// Letters of a digest: 80 bits tell a volume's paths apart.
 const DIGEST: usize = 16;
 
 /// Names that begin alike.
@@ -46,10 +45,11 @@ impl<'a> Names<'a> {
     pub(crate) fn volume(&self, volume: &str) -> String {
         format!("{}_vol_{}_{volume}", self.prefix, self.id.uid)
     }
+}
 
-    pub(crate) fn sub_volume(&self, volume: &str, path: &str) -> String {
-        format!("{}_sub_{}_{volume}_{}", self.prefix, self.id.uid, digest(path.as_bytes()))
-    }
+/// What the name of a container of this pod begins with.
+pub(crate) fn prefix<'a>(name: &'a str, id: &PodRef, container: &str, attempt: u32) -> Option<&'a str> {
+    name.strip_suffix(&Names::new("", id).container(container, attempt))
 }
 
 /// A few letters that stand for some bytes.
@@ -77,15 +77,23 @@ mod tests {
     }
 
     #[test]
-    fn paths_of_a_volume_have_names_of_their_own() {
+    fn names_are_no_longer_than_an_engine_takes() {
+        let long = PodRef { uid: "u".repeat(36), ..id() };
+        assert!(Names::new(&"p".repeat(63), &long).volume(&"v".repeat(63)).len() <= 255);
+    }
+
+    #[test]
+    fn what_a_name_begins_with_is_found_again() {
         let id = id();
-        let names = Names::new("k8s", &id);
-        let name = names.sub_volume("data", "a/b");
-        assert!(name.starts_with("k8s_sub_1f_data_") && name.len() == "k8s_sub_1f_data_".len() + DIGEST, "{name}");
-        assert_ne!(name, names.sub_volume("data", "a"));
-        assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)), "{name}");
-        let long = PodRef { uid: "u".repeat(36), ..id.clone() };
-        let longest = Names::new(&"p".repeat(63), &long).sub_volume(&"v".repeat(63), "x");
-        assert!(longest.len() <= 255, "an engine takes no longer name of a volume");
+        let name = Names::new("a_b", &id).container("nginx", 3);
+        assert_eq!(prefix(&name, &id, "nginx", 3), Some("a_b"));
+        assert_eq!(prefix(&name, &id, "nginx", 4), None);
+        assert_eq!(prefix(&Names::new("k8s", &id).sandbox(0), &id, SANDBOX, 0), Some("k8s"));
+    }
+
+    #[test]
+    fn a_digest_is_a_few_letters_of_its_own() {
+        assert_eq!(digest(b"a/b").len(), DIGEST);
+        assert_ne!(digest(b"a/b"), digest(b"a"));
     }
 }

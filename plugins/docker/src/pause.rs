@@ -5,6 +5,8 @@
 //! sandbox starts.
 
 use vk_engine::archive::{Owner, Pack};
+use vk_engine::exec::ExecSpec;
+use vk_engine::frame::Frames;
 use vk_provider::{Error, Result, clock};
 
 use crate::context::Context;
@@ -15,6 +17,8 @@ use crate::volumes::ROOT;
 const PROGRAM: &str = "vk-pause";
 /// So that no registry is asked for it.
 const REPOSITORY: &str = "localhost/vk-pause";
+/// What the program may write: one line.
+const WORDS: usize = 64 << 10;
 
 const AMD64: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pause-amd64"));
 const ARM64: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pause-arm64"));
@@ -85,6 +89,38 @@ fn by_architecture(architecture: &str) -> Result<&'static [u8]> {
             Err(Error::failed_precondition("ArchitectureNotSupported", why))
         }
     }
+}
+
+/// How a call of the program ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// none: the engine does not tell.
+    pub(crate) code: Option<i32>,
+    /// What it wrote.
+    pub(crate) words: String,
+}
+
+/// Calls the program in a sandbox that runs.
+///
+/// # Errors
+/// The engine said no.
+pub(crate) fn call(context: &Context, sandbox: &str, arguments: &[&str]) -> Result<Ended> {
+    let cmd = std::iter::once(command()).chain(arguments.iter().map(|word| (*word).to_owned())).collect();
+    let exec = context
+        .engine
+        .create_exec(sandbox, &ExecSpec { cmd, attach_stdout: true, attach_stderr: true, ..ExecSpec::default() })?;
+    let written = context.engine.run_exec(&exec, WORDS)?;
+    Ok(Ended { code: context.engine.exit_code(&exec)?, words: words(&written) })
+}
+
+/// What was written, without its frames.
+fn words(written: &[u8]) -> String {
+    let mut text = Vec::new();
+    // What is no frame is an engine's own text.
+    if Frames::default().feed(written, |piece| text.extend_from_slice(piece.bytes)).is_err() {
+        text = written.to_vec();
+    }
+    String::from_utf8_lossy(&text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// An archive that could not be packed: a path that no archive holds.

@@ -4,8 +4,8 @@
 use vk_provider::{Error, Result};
 
 use crate::manifest::{Container, List, Mount, Placed, PodSecurity, Profile, Security, Spec};
-use crate::resources;
 use crate::volumes::Kind;
+use crate::{resources, sysctls};
 
 /// A pod that cannot be served as it is written.
 pub(crate) fn refuse(field: impl Into<String>, why: impl Into<String>) -> Error {
@@ -19,10 +19,12 @@ pub(crate) fn refuse(field: impl Into<String>, why: impl Into<String>) -> Error 
 pub(crate) fn check(spec: &Spec) -> Result<()> {
     of_pod(spec)?;
     of_pod_security(&spec.security_context)?;
+    sysctls::check(spec)?;
     for (index, volume) in spec.volumes.iter().enumerate() {
         Kind::of(volume, index)?;
     }
-    spec.all().try_for_each(|placed| check_container(spec, placed))
+    // An ephemeral container never ends its pod: it is looked at when it is started.
+    spec.all().filter(|placed| placed.list != List::Ephemeral).try_for_each(|placed| check_container(spec, placed))
 }
 
 /// One container, such as one that was added later.
@@ -187,6 +189,10 @@ mod tests {
                 "spec.volumes[0].persistentVolumeClaim",
             ),
             (r#"{"volumes":[{"name":"a","emptyDir":{"medium":"HugePages"}}]}"#, "spec.volumes[0].emptyDir.medium"),
+            (
+                r#"{"securityContext":{"sysctls":[{"name":"vm.swappiness","value":"1"}]}}"#,
+                "spec.securityContext.sysctls[0].name",
+            ),
             (r#"{"securityContext":{"runAsGroup":1},"containers":[{"name":"c"}]}"#, "spec.securityContext.runAsGroup"),
             (
                 r#"{"securityContext":{"runAsUser":0,"runAsNonRoot":true},"containers":[{"name":"c"}]}"#,
@@ -227,6 +233,18 @@ mod tests {
         ] {
             assert_eq!(refused(&container(fields)), Some(format!("spec.containers[0].{field}")), "{fields}");
         }
+    }
+
+    #[test]
+    fn an_ephemeral_container_that_cannot_be_does_not_end_its_pod() {
+        let spec = parse(
+            r#"{"securityContext":{"runAsUser":0},"containers":[{"name":"c"}],"ephemeralContainers":[{"name":"debug",
+            "securityContext":{"runAsNonRoot":true}}]}"#,
+        );
+        check(&spec).unwrap();
+        let debug = spec.all().find(|placed| placed.list == List::Ephemeral).unwrap();
+        let field = check_container(&spec, debug).unwrap_err().field;
+        assert_eq!(field.as_deref(), Some("spec.securityContext.runAsUser"));
     }
 
     #[test]

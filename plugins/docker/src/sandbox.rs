@@ -122,7 +122,8 @@ mod tests {
         let pod = |sandbox: &str, state: &str| {
             let attempt = Attempt { name: "c", number: 0, revision: "r", image: "i", image_id: "d", sandbox };
             let labels = labels::container(&node, &id, attempt);
-            let summary = Summary { id: "c0".to_owned(), created: 1000, state: state.to_owned(), labels };
+            let summary =
+                Summary { id: "c0".to_owned(), created: 1000, state: state.to_owned(), labels, names: Vec::new() };
             PodSeen::from_all(Seen::of(&node, summary))
         };
         let sandbox = |started: u64| {

@@ -1,8 +1,10 @@
 //! Starts one attempt at a container.
 //!
 //! ```text
-//! the sandbox runs? ▸ paths of volumes ▸ an empty termination message ▸ create, or find ▸ start
+//! the sandbox runs? ▸ parts of volumes ▸ an empty termination message ▸ create, or find ▸ start
 //! ```
+
+use std::collections::BTreeMap;
 
 use vk_engine::archive::Pack;
 use vk_engine::container::Bind;
@@ -14,10 +16,11 @@ use crate::container::{self, Parts};
 use crate::context::{Context, PodSeen, Seen};
 use crate::labels::{self, Attempt, Mark};
 use crate::manifest::{List, Manifest, Placed, Spec};
+use crate::names::Names;
 use crate::volumes::files::{self, Filling};
 use crate::volumes::mounts::{self, Below};
-use crate::volumes::{Layout, ROOT};
-use crate::{pause, sandbox, security};
+use crate::volumes::{Layout, ROOT, parts};
+use crate::{machine, pause, qos, sandbox, security};
 
 /// One attempt that is to be started.
 struct Starting<'a> {
@@ -45,6 +48,7 @@ pub(crate) fn start(
     let spec = &manifest.spec;
     let placed = placed(spec, &resolved.name)?;
     crate::refusals::check_container(spec, placed)?;
+    machine::check_container(context, spec, placed)?;
     let seen = context.pod(&pod.id)?;
     Starting { context, pod, spec, placed, resolved, image_id, number }.run(&seen)
 }
@@ -77,10 +81,11 @@ impl Starting<'_> {
         self.check_user()?;
         let target = self.target(seen)?;
         let layout = Layout::of(self.spec)?;
-        let names = self.context.names(&self.pod.id);
-        let mounts::Mounts { binds, below } = mounts::of(&layout, &names, self.placed.container);
+        let names = self.context.names(&self.pod.id, seen);
+        let parts = parts::settle(self.context, &sandbox.id, &layout, self.placed)?;
+        let mounts::Mounts { binds, below } = mounts::of(&layout, &names, self.placed.container, &parts);
         let mut bound = self.bound(sandbox, &below)?;
-        bound.push(self.message(sandbox)?);
+        bound.push(self.message(sandbox, &names)?);
         let attempt = Attempt {
             name: &self.resolved.name,
             number: self.number,
@@ -97,12 +102,13 @@ impl Starting<'_> {
             target,
             binds,
             mounts: bound,
+            oom_score: qos::oom_score(self.context, self.spec, self.placed)?,
         };
         let spec = container::spec(self.spec, self.placed, self.context.engine.dialect(), parts);
         let name = names.container(&self.resolved.name, self.number);
         match self.context.engine.create_container(&name, &spec) {
             Err(failure) if failure.is_conflict() => self.created_before(&name, failure),
-            outcome => outcome.map_err(not_created),
+            outcome => Ok(machine::made(&self.pod.id, outcome.map_err(not_created)?)),
         }
     }
 
@@ -128,22 +134,27 @@ impl Starting<'_> {
         }
     }
 
-    /// What is bound by path: only below volumes that we alone write. Podman would make what is not there.
+    /// What is bound by path: only in directories that we alone write. Podman would make what is not there.
     fn bound(&self, sandbox: &Seen, below: &[Below]) -> Result<Vec<Bind>> {
-        let bind = |below: &Below| {
-            let path = format!("{ROOT}/{}/{}/{}", below.name, files::DATA, below.path);
-            if self.context.engine.stat_path(&sandbox.id, &path)?.is_none() {
-                let message = format!("volume {:?} has no {:?} to be mounted as subPath", below.name, below.path);
+        let (mut binds, mut roots) = (Vec::new(), BTreeMap::<&str, String>::new());
+        for Below { name, volume, path, target, read_only, rendered } in below {
+            if let Some(said) = rendered
+                && self.context.engine.stat_path(&sandbox.id, &format!("{ROOT}/{name}/{path}"))?.is_none()
+            {
+                let message = format!("volume {name:?} has no {said:?} to be mounted as subPath");
                 return Err(Error::failed_precondition("SubPathMissing", message));
             }
-            let source = format!("{}/{}/{}", self.mountpoint(&below.volume)?, files::DATA, below.path);
-            Ok(Bind::new(source, &below.target, true))
-        };
-        below.iter().map(bind).collect()
+            let root = match roots.get(volume.as_str()) {
+                Some(root) => root,
+                None => roots.entry(volume).or_insert(self.mountpoint(volume)?),
+            };
+            binds.push(Bind::new(format!("{root}/{path}"), target, *read_only));
+        }
+        Ok(binds)
     }
 
     /// An empty termination message, bound to where the container leaves it.
-    fn message(&self, sandbox: &Seen) -> Result<Bind> {
+    fn message(&self, sandbox: &Seen, names: &Names<'_>) -> Result<Bind> {
         // The first attempts' were put there with the volumes.
         if self.number > 0 || self.placed.list == List::Ephemeral {
             let mut filling = Filling::new(Pack::new(clock::now()), None);
@@ -152,7 +163,7 @@ impl Starting<'_> {
             let archive = packed.map_err(|error| pause::unpackable(&error))?;
             self.context.engine.put_archive(&sandbox.id, ROOT, archive)?;
         }
-        let own = self.mountpoint(&self.context.names(&self.pod.id).own_volume())?;
+        let own = self.mountpoint(&names.own_volume())?;
         let source = format!("{own}/{}", files::message(&self.resolved.name, self.number));
         Ok(Bind::new(source, self.placed.container.message_path(), false))
     }
@@ -185,17 +196,26 @@ fn image_missing(image: &str) -> Error {
 fn not_created(failure: Failure) -> Error {
     match failure {
         Failure::Refused(refusal) if refusal.is_not_found() => refusal.error(Code::NotFound, "ImageNotFound"),
-        Failure::Refused(refusal) => refusal.error(Code::FailedPrecondition, "CreateContainerError"),
+        Failure::Refused(refusal) if refusal.is_verdict() => {
+            refusal.error(Code::FailedPrecondition, "CreateContainerError")
+        }
         failure => failure.into(),
     }
 }
 
-/// Why a container does not start: most often its program is not there.
+/// Why a container does not start: most often its program is not there, and that was the attempt. What is said by a proxy
+/// or an authorizer, or by an engine that is busy, is not: the same attempt is started again.
 fn not_started(failure: Failure) -> Error {
     let is_joined = |refusal: &Refusal| refusal.says("cannot join network") || refusal.says("non running container");
     match failure {
         Failure::Refused(refusal) if is_joined(&refusal) => refusal.error(Code::Aborted, "SandboxNotReady"),
-        Failure::Refused(refusal) => refusal.error(Code::FailedPrecondition, "StartError"),
+        // Somebody has removed it, or its sandbox, since it was made.
+        Failure::Refused(refusal) if refusal.says("no such container") => {
+            refusal.error(Code::Aborted, "ContainerRemoved")
+        }
+        // Such as that it is being removed.
+        Failure::Refused(refusal) if refusal.status == 409 => Failure::from(refusal).into(),
+        Failure::Refused(refusal) if refusal.is_verdict() => refusal.error(Code::FailedPrecondition, "StartError"),
         failure => failure.into(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use vk_engine::Refusal;
 use vk_engine::statistics::Statistics;
 use vk_provider::stats::Usage;
 use vk_provider::time::Time;
@@ -33,8 +34,8 @@ pub(crate) fn page(context: &Context, after: Option<&str>) -> Result<Page<Usage>
 /// Each container that runs, and the pod as a whole: its network is the sandbox's.
 fn pod(context: &Context, id: &PodRef, seen: &PodSeen, items: &mut Vec<Usage>) -> Result<()> {
     let Some(sandbox) = seen.sandbox() else { return Ok(()) };
-    let Some(of_sandbox) = figures(context, sandbox)? else { return Ok(()) };
-    let mut whole = usage(id, None, sandbox, &of_sandbox);
+    let (of_sandbox, before) = (figures(context, sandbox)?, items.len());
+    let mut whole = usage(id, None, sandbox, &of_sandbox.clone().unwrap_or_default());
     for seen in seen.containers.iter().filter(|seen| seen.running) {
         let (Kind::Container { name, .. }, Some(figures)) = (&seen.mark.kind, figures(context, seen)?) else {
             continue;
@@ -46,17 +47,25 @@ fn pod(context: &Context, id: &PodRef, seen: &PodSeen, items: &mut Vec<Usage>) -
         whole.memory_rss_bytes = sum(whole.memory_rss_bytes, container.memory_rss_bytes, u64::saturating_add);
         items.push(container);
     }
-    let network = of_sandbox.network();
+    if of_sandbox.is_none() && items.len() == before {
+        return Ok(());
+    }
+    let network = of_sandbox.and_then(|figures| figures.network());
     whole.network_received_bytes = network.map(|(received, _)| received);
     whole.network_sent_bytes = network.map(|(_, sent)| sent);
     items.push(whole);
     Ok(())
 }
 
-/// none: it has ended meanwhile.
+/// none: it has ended meanwhile, or the engine has none of it, which must not hide those of all others.
 fn figures(context: &Context, seen: &Seen) -> Result<Option<Statistics>> {
     match context.engine.statistics(&seen.id) {
-        Err(failure) if failure.is_conflict() => Ok(None),
+        Err(failure) if failure.refusal().is_some_and(Refusal::is_verdict) => {
+            if !failure.is_conflict() {
+                vk_provider::log!("container {} has no statistics: {failure}", seen.id);
+            }
+            Ok(None)
+        }
         outcome => Ok(outcome?),
     }
 }

@@ -5,6 +5,7 @@ mod news;
 mod pods;
 mod sandboxes;
 mod sessions;
+mod volumes;
 
 use std::io::Read as _;
 

@@ -5,17 +5,19 @@
 //! the sandbox                       a container
 //! /vols/_pod        our own         /dev/termination-log ◂── one file of it
 //! /vols/VOLUME      one each        mountPath            ◂── the volume, or a file of one that we alone write (subPath)
-//! /vols/VOLUME/SUB  a writable subPath, a volume of its own, wherever the volume is mounted
 //! ```
 //!
 //! A bind below a volume that containers write would follow a link that they plant there, to wherever it leads on the
-//! engine's machine. So a writable subPath is a volume of its own, and only what we alone write is ever bound by path.
+//! engine's machine. So only what lies in a directory that we alone write is ever bound by path. A volume that containers
+//! write and of which some mount a [part](parts) has such directories at its root.
 
 pub(crate) mod files;
 pub(crate) mod mounts;
+pub(crate) mod parts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use vk_engine::dialect::Dialect;
 use vk_engine::volume::VolumeSpec;
 use vk_provider::config::NodeInfo;
 use vk_provider::{PodRef, Result};
@@ -29,7 +31,8 @@ use crate::refusals::refuse;
 pub(crate) const ROOT: &str = "/vols";
 /// The pod's own volume below it. Kubernetes' names have no underscore.
 pub(crate) const OWN: &str = "_pod";
-/// A page of memory. Podman refuses `size=`; both take `nr_blocks`, in pages.
+/// A page of memory on most machines. Podman refuses `size=` and takes `nr_blocks`, which counts the kernel's pages; how
+/// large they are it does not tell.
 const PAGE: u64 = 4096;
 
 /// Where a volume's files come from, and where they are kept.
@@ -80,14 +83,22 @@ impl Kind {
     }
 
     /// What mount(8) is told, through the engine's driver.
-    fn options(self) -> BTreeMap<String, String> {
-        let blocks = match self {
+    fn options(self, dialect: Dialect) -> BTreeMap<String, String> {
+        let size = match self {
             Self::Disk { .. } | Self::Files { secret: false } => return BTreeMap::new(),
-            Self::Memory { limit: Some(limit) } => Some(("o", format!("nr_blocks={}", limit.div_ceil(PAGE).max(1)))),
+            Self::Memory { limit: Some(limit) } if dialect.podman => {
+                Some(("o", format!("nr_blocks={}", limit.div_ceil(PAGE).max(1))))
+            }
+            Self::Memory { limit: Some(limit) } => Some(("o", format!("size={limit}"))),
             Self::Memory { limit: None } | Self::Files { secret: true } => None,
         };
         let memory = [("type", "tmpfs".to_owned()), ("device", "tmpfs".to_owned())];
-        memory.into_iter().chain(blocks).map(|(key, value)| (key.to_owned(), value)).collect()
+        memory.into_iter().chain(size).map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    /// It outlives its sandbox, and is containers' own.
+    pub(crate) const fn is_kept(self) -> bool {
+        matches!(self, Self::Disk { .. })
     }
 
     const fn disk_limit(self) -> Option<u64> {
@@ -109,8 +120,15 @@ fn is_secret(projected: &Projected) -> bool {
 pub(crate) struct PodVolume<'a> {
     pub(crate) name: &'a str,
     pub(crate) kind: Kind,
-    /// Paths in it that some container mounts by themselves and writes.
+    /// Paths in it that some container mounts by themselves, of a volume that containers write.
     pub(crate) subs: BTreeSet<String>,
+}
+
+impl PodVolume<'_> {
+    /// Containers see a directory of it, and not its root.
+    pub(crate) fn has_parts(&self) -> bool {
+        !self.subs.is_empty()
+    }
 }
 
 /// All volumes of a pod.
@@ -141,30 +159,23 @@ impl<'a> Layout<'a> {
     }
 
     /// All that is to be made, in any order.
-    pub(crate) fn specs(&self, names: &Names<'_>, node: &NodeInfo, id: &PodRef) -> Vec<VolumeSpec> {
+    pub(crate) fn specs(&self, names: &Names<'_>, node: &NodeInfo, id: &PodRef, dialect: Dialect) -> Vec<VolumeSpec> {
         let make = |name, volume: &str, kind: Kind| VolumeSpec {
             name,
-            driver_opts: kind.options(),
+            driver_opts: kind.options(dialect),
             labels: labels::volume(node, id, volume, kind.disk_limit()),
         };
         let own = make(names.own_volume(), OWN, Kind::Files { secret: false });
-        let each = self.volumes.iter().flat_map(|volume| {
-            let sub = |path| make(names.sub_volume(volume.name, path), volume.name, volume.kind);
-            let subs: Vec<VolumeSpec> = volume.subs.iter().map(|path| sub(path)).collect();
-            std::iter::once(make(names.volume(volume.name), volume.name, volume.kind)).chain(subs)
-        });
+        let each = self.volumes.iter().map(|volume| make(names.volume(volume.name), volume.name, volume.kind));
         std::iter::once(own).chain(each).collect()
     }
 
     /// What the sandbox mounts: all of it, to be filled and to keep what is in memory.
     pub(crate) fn sandbox_binds(&self, names: &Names<'_>) -> Vec<String> {
         let own = format!("{}:{ROOT}/{OWN}:nocopy", names.own_volume());
-        let each = self.volumes.iter().flat_map(|volume| {
-            let name = volume.name;
-            let subs = volume.subs.iter().map(move |path| (names.sub_volume(name, path), format!("{name}/{path}")));
-            std::iter::once((names.volume(name), name.to_owned())).chain(subs)
-        });
-        std::iter::once(own).chain(each.map(|(volume, path)| format!("{volume}:{ROOT}/{path}:nocopy"))).collect()
+        let each =
+            self.volumes.iter().map(|PodVolume { name, .. }| format!("{}:{ROOT}/{name}:nocopy", names.volume(name)));
+        std::iter::once(own).chain(each).collect()
     }
 }
 
@@ -184,6 +195,7 @@ pub(crate) fn plain_path(path: &str) -> String {
 mod tests {
     use super::*;
     use crate::manifest::parse;
+    use vk_engine::dialect::Version;
 
     const VOLUMES: &str = r#""volumes":[{"name":"disk","emptyDir":{"sizeLimit":"1Gi"}},{"name":"mem","emptyDir":{"medium":"Memory",
         "sizeLimit":"5000"}},{"name":"half","emptyDir":{"medium":"Memory"}},{"name":"cm","configMap":{"name":"c"}},
@@ -214,15 +226,18 @@ mod tests {
             layout.rendered().map(|volume| volume.name).collect::<Vec<_>>(),
             ["cm", "sec", "api", "open", "token"]
         );
-        let options = |name: &str| layout.volume(name).unwrap().kind.options();
+        let dialect = |podman| Dialect { version: Version::new(1, 41), podman };
+        let options = |name: &str| layout.volume(name).unwrap().kind.options(dialect(false));
         assert!(options("disk").is_empty() && options("cm").is_empty() && options("bare").is_empty());
-        assert_eq!(options("mem")["o"], "nr_blocks=2", "rounded up to whole pages");
+        assert_eq!(options("mem")["o"], "size=5000");
+        let by_podman = layout.volume("mem").unwrap().kind.options(dialect(true));
+        assert_eq!(by_podman["o"], "nr_blocks=2", "rounded up to whole pages");
         assert_eq!(options("sec")["type"], "tmpfs");
         assert!(!options("half").contains_key("o"), "the kernel's default is half of the memory");
     }
 
     #[test]
-    fn a_writable_sub_path_is_a_volume_of_its_own() {
+    fn each_volume_is_one_of_the_engines_whatever_parts_it_has() {
         vk_provider::testing::reset();
         let spec = parse(
             r#"{"volumes":[{"name":"data","emptyDir":{"sizeLimit":"1Gi"}},{"name":"cm","configMap":{}}],"initContainers":[{"name":"i",
@@ -230,21 +245,18 @@ mod tests {
             {"name":"data","mountPath":"/d"},{"name":"data","mountPath":"/l","subPath":"logs/web"},{"name":"cm","mountPath":"/f","subPath":"key"}]}]}"#,
         );
         let layout = Layout::of(&spec).unwrap();
+        let parts: Vec<(bool, &BTreeSet<String>)> =
+            layout.volumes.iter().map(|volume| (volume.has_parts(), &volume.subs)).collect();
+        assert_eq!(parts, [(true, &["logs/web".to_owned()].into()), (false, &BTreeSet::new())]);
         let id = PodRef { namespace: "n".to_owned(), name: "p".to_owned(), uid: "1f".to_owned() };
         let names = Names::new("k8s", &id);
-        let sub = names.sub_volume("data", "logs/web");
-        let specs = layout.specs(&names, &vk_provider::config::node(), &id);
+        let dialect = Dialect { version: Version::new(1, 41), podman: false };
+        let specs = layout.specs(&names, &vk_provider::config::node(), &id, dialect);
         let made: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-        assert_eq!(made, ["k8s_pod_1f", "k8s_vol_1f_data", &sub, "k8s_vol_1f_cm"]);
-        assert_eq!(specs[2].labels, specs[1].labels, "what is in it counts for the volume");
+        assert_eq!(made, ["k8s_pod_1f", "k8s_vol_1f_data", "k8s_vol_1f_cm"]);
         assert_eq!(
             layout.sandbox_binds(&names),
-            [
-                "k8s_pod_1f:/vols/_pod:nocopy".to_owned(),
-                "k8s_vol_1f_data:/vols/data:nocopy".to_owned(),
-                format!("{sub}:/vols/data/logs/web:nocopy"),
-                "k8s_vol_1f_cm:/vols/cm:nocopy".to_owned(),
-            ]
+            ["k8s_pod_1f:/vols/_pod:nocopy", "k8s_vol_1f_data:/vols/data:nocopy", "k8s_vol_1f_cm:/vols/cm:nocopy"]
         );
     }
 }

@@ -22,8 +22,20 @@ const OVERHEAD: usize = 16 << 10;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PathStat {
+    /// Go's: what it is in the upper bits, who may what in the lower ones.
+    pub mode: u32,
     /// Where a link leads, as the engine resolves it; empty: it is none.
     pub link_target: String,
+}
+
+/// Go's bit of a directory's mode.
+const DIRECTORY: u32 = 1 << 31;
+
+impl PathStat {
+    /// It is a directory.
+    pub const fn is_directory(&self) -> bool {
+        self.mode & DIRECTORY != 0
+    }
 }
 
 impl Engine {
@@ -129,7 +141,9 @@ mod tests {
         let read = |json: &str| stat(&BASE64.encode(json.as_bytes())).unwrap();
         let link = read(r#"{"name":"..data","size":4,"mode":134218239,"linkTarget":"/vols/v/..1-a"}"#);
         assert_eq!(link.link_target, "/vols/v/..1-a");
-        assert_eq!(read(r#"{"name":"v","mode":2147484141,"linkTarget":""}"#), PathStat::default());
+        let directory = read(r#"{"name":"v","mode":2147484141,"linkTarget":""}"#);
+        assert!(directory.is_directory() && directory.link_target.is_empty() && !link.is_directory());
+        assert!(!read(r#"{"name":"f","mode":420,"linkTarget":""}"#).is_directory());
         assert!(stat("e30").is_ok(), "without padding");
         assert!(stat("?").is_err() && stat("").is_err());
     }

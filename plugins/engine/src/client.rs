@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use vk_provider::http::{Endpoint, Request, Response, encode};
+use vk_provider::http::{Body, Endpoint, Request, Response, encode};
 use vk_provider::store::{self, Expect};
 
 use crate::dialect::{self, Dialect, Version};
 use crate::failure::{Failure, Refusal, Result};
-use crate::system;
+use crate::{system, words};
 
 /// How long a version that was agreed on is taken for granted. An engine that was exchanged refuses it, and then it is
 /// asked again.
 const AGREED: Duration = Duration::from_secs(600);
 /// So much of an answer is taken: a list of thousands of containers with their labels.
 const MOST: usize = 16 << 20;
-/// So much of a refusal is read.
-const WORDS: usize = 8 << 10;
+/// So much of a refusal is read. An engine repeats what it does not understand, such as a script for a program's name.
+const WORDS: usize = 512 << 10;
 
 /// An engine that can be asked.
 #[derive(Clone, Debug)]
@@ -115,17 +115,20 @@ pub(crate) fn send(request: &Request) -> Result<Response> {
 /// The engine's no, in its own words.
 pub(crate) fn refusal(request: &Request, response: Response) -> Refusal {
     let (status, effect, retry_after) = (response.status, response.effect(), response.headers.retry_after());
-    let message = words(&response.body.bytes(WORDS).unwrap_or_default());
-    Refusal { request: format!("{request:?}"), status, message, effect, retry_after }
+    let message = words::of_refusal(&beginning(response.body));
+    Refusal { request: words::plain(&format!("{request:?}")), status, message, effect, retry_after }
 }
 
-/// `{"message": …}` of Docker, the same and `cause` of Podman, or whatever somebody between us and the engine says.
-fn words(body: &[u8]) -> String {
-    let json = serde_json::from_slice::<serde_json::Value>(body).ok();
-    let message = json.as_ref().and_then(|json| json.get("message")?.as_str());
-    let text = message.map_or_else(|| String::from_utf8_lossy(body), Into::into);
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.is_empty() { "the engine does not say why".to_owned() } else { line }
+/// As much as came of a body, and not more than is read of a refusal.
+fn beginning(mut body: Body) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while bytes.len() < WORDS
+        && let Ok(Some(chunk)) = body.chunk()
+    {
+        bytes.extend_from_slice(&chunk);
+    }
+    bytes.truncate(WORDS);
+    bytes
 }
 
 /// Where the agreed version is kept.
@@ -146,6 +149,6 @@ fn agree(endpoint: &Endpoint) -> Result<Dialect> {
 
 impl Failure {
     fn is_outdated(&self) -> bool {
-        self.refusal().is_some_and(|refusal| refusal.status == 400 && refusal.says("client version"))
+        self.refusal().is_some_and(Refusal::is_outdated)
     }
 }

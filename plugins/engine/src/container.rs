@@ -11,10 +11,14 @@ use crate::failure::{Result, absent};
 pub use spec::{Bind, ContainerSpec, Empty, HealthCheck, HostConfig, LogConfig, PortBinding, RestartPolicy};
 pub use state::{Config, Details, Joined, Network, NetworkSettings, State, Summary};
 
-#[derive(Deserialize)]
+/// A container that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Created {
-    id: String,
+pub struct Created {
+    /// Its id.
+    pub id: String,
+    /// What of it the engine's machine cannot do and was left out; none: nothing.
+    pub warnings: Option<Vec<String>>,
 }
 
 /// The value of `filters` that asks for all of these labels.
@@ -24,13 +28,12 @@ pub(crate) fn by_labels(labels: &[(&str, &str)]) -> String {
 }
 
 impl Engine {
-    /// Makes a container, which does not run yet, and returns its id.
+    /// Makes a container, which does not run yet.
     ///
     /// # Errors
     /// The name is taken (conflict), the image is missing (not found), there was no answer, or the engine said no.
-    pub fn create_container(&self, name: &str, spec: &ContainerSpec) -> Result<String> {
-        let created: Created = self.read(&self.post("/containers/create").query("name", name).json(spec))?;
-        Ok(created.id)
+    pub fn create_container(&self, name: &str, spec: &ContainerSpec) -> Result<Created> {
+        self.read(&self.post("/containers/create").query("name", name).json(spec))
     }
 
     /// Starts a container. One that runs already is success.

@@ -10,6 +10,7 @@ use vk_provider::clock::Cancelled;
 use vk_provider::{Code, Effect, Error, http, store};
 
 use crate::dialect::{NoCommonVersion, NoVersion};
+use crate::words;
 
 /// What requests answer with.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -68,11 +69,31 @@ impl std::error::Error for Refusal {}
 /// What Podman says, with 500, where Docker says 409: the container runs, or its name is taken, or somebody needs it.
 const CONFLICTS: [&str; 5] =
     ["already in use", "is running", "state improper", "being used by", "has dependent containers"];
+/// What Podman says, with 500, where Docker says 404. A file that is missing somewhere in the engine is something else.
+const MISSING: [&str; 6] = [
+    "no such container",
+    "no such volume",
+    "no such image",
+    "no such exec session",
+    "no such network",
+    "no such object",
+];
 
 impl Refusal {
     /// What was asked for is not there.
     pub fn is_not_found(&self) -> bool {
-        self.status == 404 || (self.status == 500 && self.says("no such "))
+        self.status == 404 || (self.status == 500 && MISSING.iter().any(|missing| self.says(missing)))
+    }
+
+    /// The engine speaks the version of the API no more.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.status == 400 && self.says("client version")
+    }
+
+    /// The engine itself looked at what was asked and said no. Somebody between (a proxy, an authorizer) or an engine that
+    /// is busy or was exchanged may say otherwise the next time.
+    pub fn is_verdict(&self) -> bool {
+        matches!(self.status, 400 | 404 | 409 | 500) && !self.is_outdated()
     }
 
     /// The state of things does not allow it.
@@ -127,7 +148,10 @@ impl From<Failure> for Error {
     /// change.
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Lost(failure) => failure.into(),
+            Failure::Lost(failure) => {
+                let error = Self::from(failure);
+                Self { message: words::plain(&error.message), ..error }
+            }
             Failure::Host(error) => error,
             Failure::Refused(refusal) => refused(refusal),
             failure @ (Failure::NoCommonVersion(_) | Failure::NoVersion(_)) => {
@@ -142,7 +166,7 @@ fn refused(refusal: Refusal) -> Error {
     let (code, reason) = match refusal.status {
         _ if refusal.is_not_found() => (Code::NotFound, "NotFound"),
         _ if refusal.is_conflict() => (Code::Aborted, "EngineConflict"),
-        400 if refusal.says("client version") => (Code::Unavailable, "EngineChanged"),
+        400 if refusal.is_outdated() => (Code::Unavailable, "EngineChanged"),
         401 => (Code::Unauthenticated, "EngineUnauthorized"),
         403 => (Code::PermissionDenied, "EngineForbidden"),
         429 => (Code::ResourceExhausted, "EngineBusy"),
@@ -196,11 +220,32 @@ mod tests {
             (400, "client version 1.41 is too old. Minimum supported API version is 1.44", Code::Unavailable),
             (400, "invalid mount config", Code::FailedPrecondition),
             (500, "driver failed", Code::Unknown),
+            (500, "lstat /var/lib/containers/storage/overlay/4f: no such file or directory", Code::Unknown),
+            (500, "no such volume", Code::NotFound),
             (503, "starting", Code::Unavailable),
         ] {
             let error = Error::from(Failure::from(refusal(status, message)));
             assert_eq!((error.code, error.effect), (code, Effect::Unknown), "{status} {message}");
             assert_eq!(error.message, format!("{message} (POST …/x: {status})"));
+        }
+    }
+
+    #[test]
+    fn only_the_engines_own_no_is_a_verdict() {
+        for (status, message, verdict) in [
+            (400, "invalid mount config", true),
+            (404, "No such image: x", true),
+            (409, "Conflict", true),
+            (500, "driver failed", true),
+            (400, "client version 1.41 is too old", false),
+            (401, "who are you", false),
+            (403, "authorization denied by plugin", false),
+            (429, "slowly", false),
+            (502, "<html>bad gateway</html>", false),
+            (503, "no server is available", false),
+            (504, "", false),
+        ] {
+            assert_eq!(refusal(status, message).is_verdict(), verdict, "{status} {message}");
         }
     }
 

@@ -27,6 +27,7 @@ pub mod statistics;
 pub mod system;
 pub mod time;
 pub mod volume;
+mod words;
 
 pub use client::Engine;
 pub use failure::{Failure, Refusal, Result};

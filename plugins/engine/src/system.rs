@@ -32,6 +32,12 @@ pub struct Info {
     /// What its clock says.
     #[serde(deserialize_with = "moment")]
     pub system_time: Option<Time>,
+    /// The kernel can limit memory; none: the engine does not tell.
+    pub memory_limit: Option<bool>,
+    /// The kernel can limit time on processors; none: the engine does not tell. Podman says no where it can.
+    pub cpu_cfs_quota: Option<bool>,
+    /// Such as `name=apparmor`; none: the engine does not tell.
+    pub security_options: Option<Vec<String>>,
 }
 
 impl Info {
@@ -44,6 +50,12 @@ impl Info {
             "i386" | "i686" => "386",
             other => other,
         }
+    }
+
+    /// The machine has AppArmor; none: the engine does not tell.
+    pub fn has_apparmor(&self) -> Option<bool> {
+        let options = self.security_options.as_ref()?;
+        Some(options.iter().any(|option| option.split(',').any(|part| part == "name=apparmor")))
     }
 }
 
@@ -129,6 +141,18 @@ mod tests {
             let info = Info { architecture: engine.to_owned(), ..Info::default() };
             assert_eq!(info.go_architecture(), kubernetes);
         }
+    }
+
+    #[test]
+    fn what_a_machine_can_do_is_read_as_far_as_it_is_told() {
+        let info: Info = serde_json::from_str(
+            r#"{"MemoryLimit":false,"CpuCfsQuota":true,"SecurityOptions":["name=seccomp,profile=default","name=apparmor"]}"#,
+        )
+        .unwrap();
+        assert_eq!((info.memory_limit, info.cpu_cfs_quota, info.has_apparmor()), (Some(false), Some(true), Some(true)));
+        let info: Info = serde_json::from_str(r#"{"SecurityOptions":["name=seccomp,profile=default"]}"#).unwrap();
+        assert_eq!((info.memory_limit, info.has_apparmor()), (None, Some(false)));
+        assert_eq!(Info::default().has_apparmor(), None);
     }
 
     #[test]

@@ -78,12 +78,57 @@ fn a_refusal_is_in_the_engines_words() {
 }
 
 #[test]
+fn the_same_refusal_is_the_same_text_whatever_the_ids() {
+    let told = |id: &str| {
+        let words = format!(
+            "driver failed programming external connectivity on endpoint k8s_POD_web ({id}): Bind for 0.0.0.0:80 failed: port is \
+             already allocated; image app@sha256:{}",
+            "1f".repeat(32)
+        );
+        let engine = reached(move |_| Answer::status(500).body(serde_json::json!({"message": words}).to_string()));
+        Error::from(engine.start_container(id).unwrap_err()).message
+    };
+    let (one, other) = (told(&"4f".repeat(32)), told(&"5a".repeat(32)));
+    assert_eq!(one, other);
+    assert!(one.contains("k8s_POD_web (…): Bind for 0.0.0.0:80"), "{one}");
+    assert!(one.contains(&format!("sha256:{}", "1f".repeat(32))), "a digest stays: {one}");
+    assert!(one.ends_with("(POST engine:/containers/…/start: 500)"), "{one}");
+}
+
+#[test]
+fn a_long_refusal_keeps_its_beginning_and_its_end() {
+    let script = "echo ä; ".repeat(4000);
+    let body = serde_json::json!({"message": format!("exec: \"{script}\": stat {script}: no such file or directory")});
+    let engine = reached(move |_| Answer::status(400).body(body.to_string()));
+    let failure = engine.start_container("4f").unwrap_err();
+    let message = &failure.refusal().unwrap().message;
+    assert!(message.starts_with("exec: \"echo") && message.contains(" … "), "{message}");
+    assert!(message.len() < 1000, "{}", message.len());
+    let script = "x".repeat(5000);
+    let body = serde_json::json!({"message": format!("exec: \"{script}\": stat {script}: no such file or directory")});
+    let engine = reached(move |_| Answer::status(400).body(body.to_string()));
+    let failure = engine.start_container("4f").unwrap_err();
+    assert!(failure.refusal().unwrap().says("no such file or directory"), "{failure}");
+}
+
+#[test]
+fn what_an_engine_left_out_is_told() {
+    let engine = reached(|_| Answer::status(201).body(r#"{"Id":"4f","Warnings":["Limitation discarded."]}"#));
+    let created = engine.create_container("n", &ContainerSpec::default()).unwrap();
+    assert_eq!(created.warnings, Some(vec!["Limitation discarded.".to_owned()]));
+    let engine = reached(|_| Answer::status(201).body(r#"{"Id":"4f","Warnings":null}"#));
+    assert_eq!(engine.create_container("n", &ContainerSpec::default()).unwrap().warnings, None);
+}
+
+#[test]
 fn what_is_not_there_is_none_and_what_is_not_known_is_an_error() {
     let engine = reached(|_| Answer::status(404).body(r#"{"message":"No such container"}"#));
     assert!(engine.container("4f").unwrap().is_none() && engine.volume("v").unwrap().is_none());
     assert!(!engine.remove_container("4f", true).unwrap() && !engine.remove_volume("v").unwrap());
-    let engine = reached(|_| Answer::status(500).body(r#"{"message":"driver failed"}"#));
-    assert!(engine.container("4f").is_err() && engine.volume("v").is_err());
+    for words in ["driver failed", "lstat /var/lib/x: no such file or directory"] {
+        let engine = reached(move |_| Answer::status(500).body(serde_json::json!({"message": words}).to_string()));
+        assert!(engine.container("4f").is_err() && engine.volume("v").is_err(), "{words}");
+    }
     let engine = reached(|_| Answer::status(200).body("<html>"));
     assert!(engine.container("4f").is_err());
 }

@@ -1,6 +1,7 @@
 //! What a process finds around it: variables, names, addresses, rights.
 
 use std::net::Ipv4Addr;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -8,6 +9,8 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use vk_tests::cluster::{eventually, phase};
+use vk_tests::control_plane::succeed;
+use vk_tests::engine;
 
 use crate::corner::{at_engine, container, corner, idle, last_words, once, pod};
 
@@ -71,6 +74,84 @@ async fn names_are_resolved_as_the_pod_says() -> Result<()> {
         alias.split_whitespace().any(|word| word == "db.test") && alias.split_whitespace().any(|word| word == "db"),
         "{log}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn nothing_of_the_machines_resolver_is_in_a_pod_that_names_its_servers() -> Result<()> {
+    // In this namespace alone, for engines and for all that looks at it while this test runs.
+    let (machine, file) = ("/etc/resolv.conf", engine::folder()?.join("resolv.conf"));
+    std::fs::write(&file, "nameserver 10.98.0.1\nsearch machine.test\noptions attempts:9 rotate\n")?;
+    succeed(Command::new("mount").arg("--bind").arg(&file).arg(machine))?;
+    let shown = resolver_of_a_pod().await;
+    succeed(Command::new("umount").arg(machine))?;
+    let (machines, named) = shown?;
+    ensure!(machines.contains("search machine.test"), "it would not be seen: {machines}");
+    let lines: Vec<&str> = named.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+    ensure!(lines.contains(&"nameserver 10.98.0.53"), "{named}");
+    ensure!(!named.contains("machine.test") && !named.contains("attempts") && !named.contains("rotate"), "{named}");
+    Ok(())
+}
+
+/// What resolv.conf says in a pod that leaves it to the machine, and in one that names a server and nothing else.
+async fn resolver_of_a_pod() -> Result<(String, String)> {
+    let corner = corner("servers").await?;
+    let mut logs = Vec::new();
+    for (name, policy, config) in
+        [("machines", "Default", json!(null)), ("named", "None", json!({"nameservers": ["10.98.0.53"]}))]
+    {
+        let mut pod = once(&corner, name, container("main", "cat /etc/resolv.conf"));
+        pod["spec"]["dnsPolicy"] = json!(policy);
+        pod["spec"]["dnsConfig"] = config;
+        corner.create(pod).await?;
+        logs.push(last_words(&corner, name).await?);
+    }
+    let [machines, named] = <[String; 2]>::try_from(logs).map_err(|logs| anyhow::anyhow!("{logs:?}"))?;
+    Ok((machines, named))
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn a_pod_that_is_called_by_its_whole_name_finds_itself_by_it() -> Result<()> {
+    let corner = corner("whole-name").await?;
+    for (name, whole) in [("web-0", true), ("web-1", false)] {
+        let mut pod = once(&corner, name, container("main", "hostname; cat /etc/hosts"));
+        pod["spec"]["subdomain"] = json!("web");
+        pod["spec"]["setHostnameAsFQDN"] = json!(whole);
+        corner.create(pod).await?;
+        let log = last_words(&corner, name).await?;
+        let domain = format!("web.{}.svc.cluster.local", corner.namespace);
+        let expected = if whole { format!("{name}.{domain}") } else { name.to_owned() };
+        let (hostname, hosts) = log.split_once('\n').context("no line")?;
+        ensure!(hostname == expected, "{log}");
+        ensure!(!hosts.contains(&format!("{domain}.{domain}")), "{log}");
+        let own = hosts.lines().find(|line| line.split_whitespace().any(|word| word == expected));
+        ensure!(own.is_some_and(|line| !line.starts_with("127.")), "{log}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn kernel_parameters_are_the_pods_own_and_no_others() -> Result<()> {
+    let corner = corner("sysctls").await?;
+    let script = "cat /proc/sys/kernel/shm_rmid_forced /proc/sys/net/ipv4/ip_unprivileged_port_start";
+    let mut pod = once(&corner, "web", container("main", script));
+    // Both spellings are the API's.
+    let own = json!([{"name": "kernel/shm_rmid_forced", "value": "1"}, {"name": "net.ipv4.ip_unprivileged_port_start", "value": "99"}]);
+    pod["spec"]["securityContext"] = json!({"sysctls": own});
+    corner.create(pod.clone()).await?;
+    let log = last_words(&corner, "web").await?;
+    ensure!(log == "1\n99\n", "{log}");
+    pod["metadata"]["name"] = json!("machines");
+    pod["spec"]["securityContext"] = json!({"sysctls": [{"name": "vm.max_map_count", "value": "65536"}]});
+    corner.create(pod).await?;
+    let failed = corner.until("machines", "has failed", |pod| phase(pod) == "Failed").await?;
+    let (uid, status) = (failed.metadata.uid.context("no uid")?, failed.status.context("no status")?);
+    ensure!(status.reason.as_deref() == Some("SysctlForbidden"), "{status:?}");
+    let made = at_engine(&corner).await?;
+    ensure!(!made.iter().any(|container| container.pod() == uid), "{made:?}");
     Ok(())
 }
 

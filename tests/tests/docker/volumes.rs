@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use vk_tests::cluster::{Corner, eventually, phase, within};
 use vk_tests::engine::{self, Engine, tagged};
 
-use crate::corner::{change, container, corner, last_words, log_until, once, pod, put, restarts};
+use crate::corner::{at_engine, change, container, corner, last_words, log_until, once, pod, put, restarts, waits_for};
 
 /// The kubelet's own promise for changes of a ConfigMap or a Secret.
 const UPDATE: Duration = Duration::from_secs(60);
@@ -186,6 +186,43 @@ async fn a_change_is_seen_within_a_minute_without_a_gap_and_never_by_a_sub_path(
     Ok(())
 }
 
+/// How often a source changes while somebody reads all the time. An engine that replaces a link takes it away for a moment, which such a
+/// reader sees in about every second change.
+const CHANGES: u32 = 60;
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn many_changes_never_take_a_file_away() -> Result<()> {
+    let corner = corner("many-updates").await?;
+    let data = |number: u32| json!({"data": {"a": format!("{number}\n"), format!("only-{}", number % 3): "x\n"}});
+    let mut map = data(0);
+    map["metadata"] = json!({"name": "cm"});
+    put::<ConfigMap>(&corner, map).await?;
+    // All of it is the shell's own: no process is made for a read. It says each change that it sees, and at the end how often it could
+    // not read.
+    let script = format!(
+        "fails=0; last=; until [ \"$last\" = {CHANGES} ]; do \
+         if read -r now < /cm/a; then [ \"$now\" = \"$last\" ] || echo $now; last=$now; else fails=$((fails + 1)); fi; \
+         done 2> /dev/null; echo failed $fails"
+    );
+    let mut main = container("main", &script);
+    main["volumeMounts"] = json!([{"name": "cm", "mountPath": "/cm"}]);
+    let mut pod = once(&corner, "web", main);
+    pod["spec"]["volumes"] = json!([{"name": "cm", "configMap": {"name": "cm"}}]);
+    corner.create(pod).await?;
+    log_until(&corner, "web", "shows the first state", |log| log == "0\n").await?;
+    for number in 1..=CHANGES {
+        let mut change_to = data(number);
+        // A key goes and another one comes.
+        change_to["data"][format!("only-{}", (number + 2) % 3)] = Value::Null;
+        change::<ConfigMap>(&corner, "cm", change_to).await?;
+        log_until(&corner, "web", "shows the change", |log| log.lines().any(|line| line == number.to_string())).await?;
+    }
+    let log = last_words(&corner, "web").await?;
+    ensure!(log.ends_with("\nfailed 0\n"), "{log}");
+    Ok(())
+}
+
 /// What a container says that has the root of the engine's machine, which no pod gets.
 async fn led_out(secret: &str) -> Result<String> {
     let api = Engine::shared().await?.api();
@@ -238,8 +275,9 @@ async fn a_planted_link_never_leads_a_sub_path_out_of_its_volume() -> Result<()>
     corner.create(again).await?;
     for (name, container) in [("before", "main"), ("before", "other"), ("again", "main")] {
         // Refusing to run is as good as not being led out.
-        let ended = corner.until(name, "has ended", |pod| ["Succeeded", "Failed"].contains(&phase(pod)));
-        ended.await?;
+        let refused = |pod: &Pod| waits_for(pod, container).as_deref() == Some("CreateContainerConfigError");
+        let ended = |pod: &Pod| ["Succeeded", "Failed"].contains(&phase(pod)) || refused(pod);
+        corner.until(name, "has ended or is refused", ended).await?;
         let params = kube::api::LogParams { container: Some(container.into()), ..Default::default() };
         let log = corner.pods().logs(name, &params).await.unwrap_or_default();
         ensure!(!log.contains("escaped"), "{name} {container}: {log}");
@@ -264,6 +302,72 @@ async fn a_writable_sub_path_is_a_part_of_its_volume() -> Result<()> {
     corner.create(pod).await?;
     let log = last_words(&corner, "web").await?;
     ensure!(log == "== /data\n./a/logs/app 644 0 0 hello\n", "{log}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn a_writable_sub_path_is_the_file_or_the_folder_that_is_there() -> Result<()> {
+    let corner = corner("sub-path-there").await?;
+    for (name, source) in [("disk", json!({})), ("memory", json!({"medium": "Memory"}))] {
+        let mount = |path: &str, sub: &str| json!({"name": "work", "mountPath": path, "subPath": sub});
+        let whole = json!([{"name": "work", "mountPath": "/work"}]);
+        let mut makes = container(
+            "makes",
+            "cd /work; echo one > app.yaml; mkdir -p conf/deep; echo two > conf/deep/x; chmod 750 conf",
+        );
+        makes["volumeMounts"] = whole.clone();
+        let mut main = container(
+            "main",
+            "cat /etc/app.yaml /conf/deep/x /x; stat -c '%F %a' /etc/app.yaml /conf /new; \
+             echo three >> /etc/app.yaml; echo four > /conf/y; echo five > /new/z",
+        );
+        main["volumeMounts"] = json!([
+            mount("/etc/app.yaml", "app.yaml"),
+            mount("/conf", "conf"),
+            mount("/new", "a/new"),
+            mount("/x", "conf/deep/x")
+        ]);
+        let mut other = container(
+            "other",
+            "until [ -s /work/a/new/z ]; do sleep 0.1; done; cd /work; cat app.yaml conf/deep/x conf/y a/new/z; ls",
+        );
+        other["volumeMounts"] = whole;
+        let mut pod = once(&corner, name, main);
+        pod["spec"]["initContainers"] = json!([makes]);
+        pod["spec"]["containers"].as_array_mut().context("no list")?.push(other);
+        pod["spec"]["volumes"] = json!([{"name": "work", "emptyDir": source}]);
+        corner.create(pod).await?;
+        corner.until(name, "has ended", |pod| ["Succeeded", "Failed"].contains(&phase(pod))).await?;
+        for (container, expected) in [
+            ("main", "one\ntwo\ntwo\nregular file 644\ndirectory 750\ndirectory 777\n"),
+            ("other", "one\nthree\ntwo\nfour\nfive\na\napp.yaml\nconf\n"),
+        ] {
+            let params = kube::api::LogParams { container: Some(container.into()), ..Default::default() };
+            let log = corner.pods().logs(name, &params).await?;
+            ensure!(log == expected, "{name} {container}: {log}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn an_empty_dir_is_its_containers_own_also_after_a_new_sandbox() -> Result<()> {
+    let corner = corner("kept").await?;
+    let script = "[ -e /data/x ] || { chown 999 /data; chmod 700 /data; touch /data/x; }; stat -c '%a %u' /data; exec sleep 100000";
+    let mut main = container("main", script);
+    main["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
+    let mut pod = pod(&corner, "web", main);
+    pod["spec"]["volumes"] = json!([{"name": "data", "emptyDir": {}}]);
+    corner.create(pod).await?;
+    log_until(&corner, "web", "shows whose it is", |log| log == "700 999\n").await?;
+    let made = at_engine(&corner).await?;
+    let sandbox = made.iter().find(|container| !container.is_attempt()).context("no sandbox")?;
+    let api = Engine::shared().await?.api();
+    api.send(Method::POST, &format!("/containers/{}/kill", sandbox.id), &[], Vec::new()).await?;
+    corner.until("web", "was started again", |pod| restarts(pod, "main") == 1).await?;
+    log_until(&corner, "web", "shows the same again", |log| log == "700 999\n").await?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy does not take the helpers of tests for tests")]
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -32,6 +32,7 @@ fn volume() -> tempfile::TempDir {
     fs::create_dir(path("..new")).unwrap();
     fs::write(path("..new/key"), "new").unwrap();
     fs::create_dir(path("..new/deep")).unwrap();
+    fs::write(path("..new/more"), "new").unwrap();
     volume
 }
 
@@ -49,8 +50,22 @@ fn the_new_files_count_and_the_old_ones_are_gone() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(fs::read_to_string(volume.path().join("key")).unwrap(), "new");
     assert_eq!(fs::read_link(volume.path().join("..data")).unwrap(), Path::new("..new"));
-    assert_eq!(names(volume.path()), ["..data", "..new", "deep", "key"]);
+    assert_eq!(names(volume.path()), ["..data", "..new", "deep", "key", "more"]);
+    assert_eq!(fs::read_link(volume.path().join("more")).unwrap(), Path::new("..data/more"));
+    assert_eq!(fs::read_to_string(volume.path().join("more")).unwrap(), "new");
     assert!(switch(volume.path(), "..new").status.success(), "once more is the same");
+}
+
+#[test]
+fn links_that_are_there_are_not_touched() {
+    let volume = volume();
+    let longest = "n".repeat(255);
+    fs::write(volume.path().join("..new").join(&longest), "new").unwrap();
+    let made = || fs::symlink_metadata(volume.path().join("key")).unwrap().ino();
+    let before = made();
+    assert!(switch(volume.path(), "..new").status.success());
+    assert_eq!(made(), before, "it was never gone");
+    assert_eq!(fs::read_to_string(volume.path().join(&longest)).unwrap(), "new");
 }
 
 #[test]
@@ -63,7 +78,7 @@ fn no_link_is_followed() {
     symlink("/nowhere", volume.path().join("foreign")).unwrap();
     assert_eq!(switch(volume.path(), "..link").status.code(), Some(1), "a revision is a directory");
     assert!(switch(volume.path(), "..new").status.success());
-    assert_eq!(names(volume.path()), ["..data", "..new", "deep", "foreign", "key"]);
+    assert_eq!(names(volume.path()), ["..data", "..new", "deep", "foreign", "key", "more"]);
     assert_eq!(fs::read_to_string(outside.path().join("precious")).unwrap(), "x");
 }
 
@@ -76,7 +91,7 @@ fn many_files_are_swept() {
             .unwrap();
     }
     assert!(switch(volume.path(), "..new").status.success());
-    assert_eq!(names(volume.path()), ["..data", "..new", "deep", "key"]);
+    assert_eq!(names(volume.path()), ["..data", "..new", "deep", "key", "more"]);
 }
 
 #[test]
@@ -93,7 +108,8 @@ fn what_is_not_there_changes_nothing() {
 
 #[test]
 fn wrong_use_is_told() {
-    for words in [&["switch"][..], &["switch", "a"], &["switch", "a", "b", "c"], &["remove", "/"]] {
+    let part = ["part", "a", "", "b", "c", "d"];
+    for words in [&["switch"][..], &["switch", "a"], &["switch", "a", "b", "c"], &part[..4], &part, &["remove", "/"]] {
         let output = pause().args(words).output().unwrap();
         assert_eq!(output.status.code(), Some(64), "{words:?}");
         assert!(!output.stderr.is_empty());

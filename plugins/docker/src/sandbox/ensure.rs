@@ -21,9 +21,9 @@ use crate::context::{Context, PodSeen};
 use crate::end::kill;
 use crate::labels::{self, Kind, Mark};
 use crate::manifest::{List, Manifest, Spec};
-use crate::pause;
-use crate::volumes::files::Filling;
-use crate::volumes::{Layout, ROOT};
+use crate::volumes::files::{Filling, READY};
+use crate::volumes::{Layout, OWN, ROOT};
+use crate::{machine, pause};
 
 /// A volume and what the host rendered for it.
 type Rendered<'a> = Vec<(&'a str, Files)>;
@@ -45,10 +45,10 @@ pub(crate) fn ensure(context: &Context, pod: &DesiredPod, manifest: &Manifest) -
     let seen = context.pod(&pod.id)?;
     let details = match plan.usable(&seen)? {
         Some(Usable::Filled(details)) => details,
-        Some(Usable::Started(details)) => plan.fill(details, &plan.render()?)?,
+        Some(Usable::Started(details)) => plan.fill(details, &plan.render()?, &seen)?,
         Some(Usable::Created(id)) => {
             let rendered = plan.render()?;
-            plan.start(&id, &rendered)?
+            plan.start(&id, &rendered, &seen)?
         }
         None => plan.make(&seen)?,
     };
@@ -91,9 +91,9 @@ impl Plan<'_> {
         for lost in seen.containers.iter().chain(&seen.sandboxes).filter(|seen| seen.running) {
             kill(self.context, lost)?;
         }
-        self.make_volumes()?;
-        let id = self.create(seen.next_sandbox())?;
-        let details = self.start(&id, &rendered)?;
+        self.make_volumes(seen)?;
+        let id = self.create(seen)?;
+        let details = self.start(&id, &rendered, seen)?;
         for old in seen.sandboxes.iter().filter(|old| !seen.has_joined(&old.id)) {
             self.context.engine.remove_container(&old.id, true)?;
         }
@@ -105,18 +105,18 @@ impl Plan<'_> {
         self.layout.rendered().map(|volume| Ok((volume.name, cluster::volume(&self.pod.id, volume.name)?))).collect()
     }
 
-    fn make_volumes(&self) -> Result<()> {
-        let names = self.context.names(&self.pod.id);
-        for spec in self.layout.specs(&names, &self.context.node, &self.pod.id) {
+    fn make_volumes(&self, seen: &PodSeen) -> Result<()> {
+        let (context, id) = (self.context, &self.pod.id);
+        for spec in self.layout.specs(&context.names(id, seen), &context.node, id, context.engine.dialect()) {
             make_volume(self.context, &spec)?;
         }
         Ok(())
     }
 
     /// Creates the container, or finds it.
-    fn create(&self, attempt: u32) -> Result<String> {
-        let (context, id) = (self.context, &self.pod.id);
-        let names = context.names(id);
+    fn create(&self, seen: &PodSeen) -> Result<String> {
+        let (context, id, attempt) = (self.context, &self.pod.id, seen.next_sandbox());
+        let names = context.names(id, seen);
         let labels = labels::sandbox(&context.node, id, attempt, &self.pod.revision);
         let spec = spec::of(context, self.spec, &self.pod.network, self.layout.sandbox_binds(&names), labels);
         let name = names.sandbox(attempt);
@@ -127,7 +127,7 @@ impl Plan<'_> {
         }
         match outcome {
             Err(failure) if failure.is_conflict() => self.created_before(&name, failure),
-            outcome => Ok(outcome?),
+            outcome => Ok(machine::made(&self.pod.id, outcome?)),
         }
     }
 
@@ -141,7 +141,7 @@ impl Plan<'_> {
         ours.map(|details| details.id).ok_or_else(|| failure.into())
     }
 
-    fn start(&self, id: &str, rendered: &Rendered<'_>) -> Result<Details> {
+    fn start(&self, id: &str, rendered: &Rendered<'_>, seen: &PodSeen) -> Result<Details> {
         pause::provide_program(self.context, id)?;
         if let Err(failure) = self.context.engine.start_container(id) {
             if failure.refusal().is_some() {
@@ -158,19 +158,22 @@ impl Plan<'_> {
                 format!("the sandbox of pod {:?} ended right after its start", self.pod.id.name),
             )
         })?;
-        self.fill(details, rendered)
+        self.fill(details, rendered, seen)
     }
 
     /// Fills the volumes of a sandbox that runs, before any container does.
-    fn fill(&self, details: Details, rendered: &Rendered<'_>) -> Result<Details> {
-        let archive = self.pack(rendered, &marker(&details)).map_err(|error| pause::unpackable(&error))?;
+    fn fill(&self, details: Details, rendered: &Rendered<'_>, seen: &PodSeen) -> Result<Details> {
+        // Of a pod's first sandbox there is nothing to be looked for.
+        let ready =
+            !seen.is_empty() && self.context.engine.stat_path(&details.id, &format!("{ROOT}/{OWN}/{READY}"))?.is_some();
+        let archive = self.pack(rendered, &marker(&details), ready).map_err(|error| pause::unpackable(&error))?;
         self.context.engine.put_archive(&details.id, ROOT, archive)?;
         Ok(details)
     }
 
-    fn pack(&self, rendered: &Rendered<'_>, marker: &str) -> std::io::Result<Vec<u8>> {
+    fn pack(&self, rendered: &Rendered<'_>, marker: &str, ready: bool) -> std::io::Result<Vec<u8>> {
         let mut filling = Filling::new(Pack::new(clock::now()), group(self.spec));
-        filling.roots(&self.layout)?;
+        filling.roots(&self.layout, ready)?;
         for (volume, files) in rendered {
             filling.first(volume, files)?;
         }

@@ -8,10 +8,16 @@ use vk_provider::pod::Network;
 use crate::context::Context;
 use crate::labels::Labels;
 use crate::manifest::{Port, Spec};
-use crate::pause;
+use crate::{pause, sysctls};
 
-/// The kernel takes 64, engines 63.
-const HOSTNAME: usize = 63;
+/// What the kernel takes, and engines with it.
+const HOSTNAME: usize = 64;
+/// The program's own: it has to put volumes in order that are root's.
+const ROOT: &str = "0:0";
+/// What a resolver does without any option. Without one an engine takes those of its machine.
+const NO_OPTION: &str = "ndots:1";
+/// No search domain. Without one an engine takes those of its machine.
+const NO_SEARCH: &str = ".";
 
 /// The container that holds a pod together.
 pub(super) fn of(
@@ -27,10 +33,11 @@ pub(super) fn of(
     ContainerSpec {
         image: pause::image(context),
         entrypoint: Some(vec![pause::command()]),
+        user: Some(ROOT.to_owned()),
         labels,
         // On the machine's own network the name is the machine's.
         hostname: name(hostname(&network.hostname)),
-        domainname: name(&network.domain),
+        domainname: name(domain(network)),
         exposed_ports,
         healthcheck: Some(HealthCheck::none()),
         host_config: HostConfig {
@@ -39,10 +46,10 @@ pub(super) fn of(
             binds,
             port_bindings,
             dns: network.nameservers.clone(),
-            dns_search: network.searches.clone(),
-            dns_options: network.options.clone(),
+            dns_search: or(NO_SEARCH, &network.searches, network),
+            dns_options: or(NO_OPTION, &network.options, network),
             extra_hosts: extra_hosts(network),
-            sysctls: sysctls(spec),
+            sysctls: sysctls::of(spec),
             security_opt: vec!["no-new-privileges".to_owned()],
             ..HostConfig::default()
         },
@@ -55,16 +62,24 @@ fn hostname(name: &str) -> &str {
     name.get(..name.floor_char_boundary(HOSTNAME)).unwrap_or(name).trim_end_matches(['-', '.'])
 }
 
+/// An engine puts it behind the name. A name that has it already (setHostnameAsFQDN) needs no other.
+fn domain(network: &Network) -> &str {
+    let domain = network.domain.as_str();
+    let has = network.hostname.strip_suffix(domain).is_some_and(|name| name.ends_with('.'));
+    if has { "" } else { domain }
+}
+
+/// What the pod says. If it says which servers to ask and nothing here, then nothing of the machine's counts either.
+fn or(nothing: &str, said: &[String], network: &Network) -> Vec<String> {
+    if said.is_empty() && !network.nameservers.is_empty() { vec![nothing.to_owned()] } else { said.to_vec() }
+}
+
 /// `NAME:ADDRESS` for each name of an address.
 fn extra_hosts(network: &Network) -> Vec<String> {
     let each = |(address, names): &(String, Vec<String>)| -> Vec<String> {
         names.iter().map(|name| format!("{name}:{address}")).collect()
     };
     network.hosts.iter().flat_map(each).collect()
-}
-
-fn sysctls(spec: &Spec) -> BTreeMap<String, String> {
-    spec.security_context.sysctls.iter().map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect()
 }
 
 type Ports = (BTreeMap<String, Empty>, BTreeMap<String, Vec<PortBinding>>);
@@ -127,9 +142,33 @@ mod tests {
     #[test]
     fn a_name_is_cut_as_the_kubelet_cuts_it() {
         assert_eq!(hostname("web-0"), "web-0");
-        let long = format!("{}-{}", "a".repeat(62), "b".repeat(20));
-        assert_eq!(hostname(&long), "a".repeat(62), "it does not end with a hyphen");
-        assert_eq!(hostname(&"a".repeat(80)).len(), 63);
+        let long = format!("{}-{}", "a".repeat(63), "b".repeat(20));
+        assert_eq!(hostname(&long), "a".repeat(63), "it does not end with a hyphen");
+        assert_eq!(hostname(&"a".repeat(64)).len(), 64, "a name with its domain may be as long");
+        assert_eq!(hostname(&"a".repeat(80)).len(), 64);
+    }
+
+    #[test]
+    fn a_name_has_its_domain_once() {
+        for (hostname, of_pod, sent) in [
+            ("web-0", "web.ns.svc.cluster.local", "web.ns.svc.cluster.local"),
+            ("web-0.web.ns.svc.cluster.local", "web.ns.svc.cluster.local", ""),
+            ("xweb.ns", "web.ns", "web.ns"),
+            ("web-0", "", ""),
+        ] {
+            let mut network = vk_provider::testing::desired("{}").network;
+            (network.hostname, network.domain) = (hostname.to_owned(), of_pod.to_owned());
+            assert_eq!(domain(&network), sent, "{hostname}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_the_machines_resolver_counts_where_the_pod_names_its_servers() {
+        let mut network = vk_provider::testing::desired("{}").network;
+        assert!(or(NO_SEARCH, &[], &network).is_empty(), "the machine's is meant");
+        network.nameservers = vec!["1.1.1.1".to_owned()];
+        assert_eq!(or(NO_SEARCH, &[], &network), ["."]);
+        assert_eq!(or(NO_OPTION, &["ndots:5".to_owned()], &network), ["ndots:5"]);
     }
 
     #[test]

@@ -98,6 +98,15 @@ impl Engine {
         });
     }
 
+    /// Commands that were run, and their words.
+    pub(super) fn commanded(&self) -> Vec<String> {
+        let words = |exec: &Value| {
+            let words: Vec<String> = serde_json::from_value(exec["spec"]["Cmd"].clone()).unwrap();
+            words.join(" ")
+        };
+        self.0.borrow().execs.iter().map(words).collect()
+    }
+
     pub(super) fn instead(&self, asked: &str, answer: Answer) {
         self.0.borrow_mut().instead.push((asked.to_owned(), answer));
     }

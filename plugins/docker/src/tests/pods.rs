@@ -9,7 +9,7 @@ use vk_provider::{Code, Containers as _, Deletion, Effect, Node as _, Plugin as 
 use std::time::Duration;
 
 use super::engine::Engine;
-use super::{files, plain, pod, rendered, sandboxed, start};
+use super::{files, plain, pod, sandboxed, start};
 use crate::Docker;
 
 #[test]
@@ -122,28 +122,71 @@ fn a_start_that_fails_is_told_and_seen() {
 }
 
 #[test]
-fn a_sub_path_of_rendered_files_is_bound_by_path_if_it_is_there() {
+fn only_the_engines_own_no_ends_an_attempt() {
+    for (status, message, code) in [
+        (400, "client version 1.41 is too old. Minimum supported API version is 1.44", Code::Unavailable),
+        (401, "who are you?", Code::Unauthenticated),
+        (403, "authorization denied by plugin", Code::PermissionDenied),
+        (404, "No such container: id2", Code::Aborted),
+        (409, "container is marked for removal and cannot be started", Code::Aborted),
+        (429, "slowly", Code::ResourceExhausted),
+        (502, "bad gateway", Code::Unavailable),
+        (503, "no server is available to handle this request", Code::Unavailable),
+        (504, "gateway timeout", Code::Unavailable),
+        (500, "OCI runtime create failed: no such file or directory", Code::FailedPrecondition),
+    ] {
+        let engine = Engine::docker();
+        sandboxed(&engine, &plain());
+        let answer = Answer::status(status).body(serde_json::json!({ "message": message }).to_string());
+        engine.instead("POST /containers/id2/start", answer);
+        let error = start(&plain(), "c", 0).unwrap_err();
+        assert_eq!(error.code, code, "{status} {message}");
+        assert_eq!(error.reason == "StartError", code == Code::FailedPrecondition, "{status} {error}");
+        // The same attempt is started again, by the version that is agreed on then.
+        assert_eq!(start(&plain(), "c", 0).unwrap(), "id2");
+        assert_eq!(engine.containers("k8s_c_").len(), 1);
+    }
     let engine = Engine::docker();
-    testing::volume("cm", Ok(rendered("1-a", "key", "value")));
-    let web = pod(
-        r#"{"volumes":[{"name":"cm","configMap":{"name":"x"}}],"containers":[{"name":"c","image":"i","volumeMounts":[
-        {"name":"cm","mountPath":"/etc/key","subPath":"key"}]}]}"#,
-    );
-    sandboxed(&engine, &web);
-    let error = start(&web, "c", 0).unwrap_err();
-    assert_eq!(
-        (error.reason.as_ref(), error.field.as_ref()),
-        ("SubPathMissing", None),
-        "Podman would make a directory"
-    );
-    engine.0.borrow_mut().links.insert("/vols/cm/..data/key".to_owned(), String::new());
-    start(&web, "c", 0).unwrap();
-    let mount = &engine.containers("k8s_c_")[0].spec["HostConfig"]["Mounts"][0];
-    assert_eq!(
-        (&mount["Source"], &mount["Target"]),
-        (&"/var/k8s_vol_u_cm/_data/..data/key".into(), &"/etc/key".into())
-    );
-    assert_eq!(mount["ReadOnly"], true);
+    sandboxed(&engine, &plain());
+    engine.instead("POST /containers/create", Answer::status(503).body("no server"));
+    assert_eq!(start(&plain(), "c", 0).unwrap_err().code, Code::Unavailable);
+}
+
+#[test]
+fn another_prefix_does_not_cut_off_pods_that_run() {
+    let engine = Engine::docker();
+    sandboxed(&engine, &plain());
+    start(&plain(), "c", 0).unwrap();
+    testing::configure("prefix = \"vk\"");
+    let stop = || Docker::stop_container(plain().id, "c".to_owned(), 0, Duration::ZERO);
+    assert_eq!((stop(), stop()), (Ok(Deletion::Stopping), Ok(Deletion::Gone)));
+    start(&plain(), "c", 1).unwrap();
+    assert_eq!(engine.containers("k8s_c_web_default_u_1").len(), 1, "names of one pod begin alike");
+    Docker::remove_container(plain().id, "c".to_owned(), 0).unwrap();
+    assert!(engine.containers("k8s_c_web_default_u_0").is_empty());
+    engine.end("k8s_POD", 137);
+    assert!(Docker::ensure_sandbox(plain()).unwrap().ready);
+    assert_eq!(engine.containers("k8s_POD_web_default_u_1").len(), 1, "its volumes are the same");
+    let mut other = plain();
+    other.id.uid = "v".to_owned();
+    Docker::ensure_sandbox(other).unwrap();
+    assert_eq!(engine.containers("vk_POD_web_default_v_0").len(), 1);
+}
+
+#[test]
+fn who_asked_for_less_goes_first_when_memory_runs_out() {
+    for (resources, score) in [
+        ("{}", serde_json::json!(1000)),
+        (r#"{"requests":{"memory":"4M"}}"#, serde_json::json!(500)),
+        (r#"{"limits":{"memory":"64Mi","cpu":"1"}}"#, serde_json::Value::Null),
+    ] {
+        let engine = Engine::docker();
+        let web = pod(&format!(r#"{{"containers":[{{"name":"c","image":"i","resources":{resources}}}]}}"#));
+        sandboxed(&engine, &web);
+        start(&web, "c", 0).unwrap();
+        assert_eq!(engine.containers("k8s_c_")[0].spec["HostConfig"]["OomScoreAdj"], score, "{resources}");
+        assert_eq!(engine.containers("k8s_POD")[0].spec["HostConfig"].get("OomScoreAdj"), None);
+    }
 }
 
 #[test]
@@ -313,36 +356,6 @@ fn a_pull_that_fails_on_the_way_is_no_success() {
 }
 
 #[test]
-fn a_pod_that_takes_more_than_it_may_is_ended() {
-    let engine = Engine::docker();
-    let web =
-        pod(r#"{"volumes":[{"name":"d","emptyDir":{"sizeLimit":"1Ki"}}],"containers":[{"name":"c","image":"i"}]}"#);
-    sandboxed(&engine, &web);
-    start(&web, "c", 0).unwrap();
-    let usage = |size: u64| serde_json::json!({"Volumes": [{"Name": "k8s_vol_u_d", "UsageData": {"Size": size}}]});
-    let look = || crate::limits::look(&crate::context::Context::reach().unwrap());
-    engine.0.borrow_mut().disk_usage = usage(1024);
-    look();
-    assert_eq!(engine.containers("k8s_c_")[0].status, "running");
-    engine.0.borrow_mut().disk_usage = usage(1025);
-    look();
-    assert_eq!(engine.containers("k8s_c_")[0].status, "running", "it was looked a moment ago");
-    testing::advance(Duration::from_secs(60));
-    look();
-    assert_eq!(engine.containers("k8s_c_")[0].exit_code, 137);
-    let error = start(&web, "c", 1).unwrap_err();
-    assert_eq!((error.reason.as_ref(), error.field.is_some()), ("Evicted", true));
-}
-
-#[test]
-fn an_engine_without_limited_volumes_is_not_asked_for_their_sizes() {
-    let engine = Engine::docker();
-    sandboxed(&engine, &plain());
-    crate::limits::look(&crate::context::Context::reach().unwrap());
-    assert_eq!(engine.asked(), ["GET /volumes"]);
-}
-
-#[test]
 fn the_node_is_the_engines_machine() {
     let engine = Engine::docker();
     let details = Docker::node_details().unwrap();
@@ -411,4 +424,23 @@ fn figures_are_of_containers_and_of_the_pod() {
     let second = Duration::from_secs(1);
     assert_eq!(told, [(Some("c"), Some(2000), Some(second), None), (None, Some(4000), Some(second * 2), Some(7))]);
     assert!(page.items.iter().all(|usage| usage.started.is_some()));
+}
+
+#[test]
+fn a_container_without_figures_does_not_hide_those_of_others() {
+    let engine = Engine::docker();
+    sandboxed(&engine, &plain());
+    start(&plain(), "c", 0).unwrap();
+    let containers = || {
+        let items = Docker::get_stats_summary(None).map(|page| page.items);
+        items.map(|items| items.into_iter().map(|usage| usage.container).collect::<Vec<_>>())
+    };
+    let broken =
+        || Answer::status(500).body(r#"{"message":"unable to obtain cgroup stats: no such file or directory"}"#);
+    engine.instead("GET /containers/id2/stats", broken());
+    assert_eq!(containers(), Ok(vec![None]));
+    engine.instead("GET /containers/id1/stats", broken());
+    assert_eq!(containers(), Ok(vec![Some("c".to_owned()), None]));
+    engine.instead("GET /containers/id1/stats", Answer::status(503).body("starting"));
+    assert_eq!(containers().unwrap_err().code, Code::Unavailable, "nothing is known");
 }

@@ -52,6 +52,7 @@ fn a_sandbox_is_made_with_its_volumes_and_the_program_is_uploaded_once() {
     assert_eq!(spec["HostConfig"]["PortBindings"]["80/tcp"][0]["HostPort"], "8080");
     assert_eq!(spec["HostConfig"]["IpcMode"], "shareable");
     assert_eq!(spec["Hostname"], "web");
+    assert_eq!(spec["User"], "0:0", "whoever an image's user is");
     assert_eq!(spec["Labels"]["io.kubernetes.pod.uid"], "u");
     assert_eq!(engine.0.borrow().volumes["k8s_vol_u_tmp"]["Options"]["type"], "tmpfs");
 }
@@ -72,6 +73,52 @@ fn what_cannot_be_honoured_is_refused_before_the_engine_is_asked() {
     assert_eq!((error.code, error.effect), (Code::Unimplemented, Effect::None));
     assert_eq!(error.field.as_deref(), Some("spec.volumes[0].hostPath"));
     assert!(engine.asked().is_empty());
+}
+
+#[test]
+fn what_the_engines_machine_cannot_do_is_refused_before_anything_is_made() {
+    let engine = Engine::docker();
+    let limited = pod(r#"{"containers":[{"name":"c","resources":{"limits":{"memory":"64Mi"}}}]}"#);
+    engine.instead("GET /info", testing::Answer::status(200).body(r#"{"MemoryLimit":false,"OSType":"linux"}"#));
+    let error = Docker::ensure_sandbox(limited.clone()).unwrap_err();
+    assert_eq!((error.code, error.effect), (Code::Unimplemented, Effect::None));
+    assert_eq!(error.field.as_deref(), Some("spec.containers[0].resources.limits[memory]"));
+    assert_eq!(Docker::ensure_sandbox(limited.clone()).unwrap_err().field, error.field);
+    assert_eq!(engine.asked(), ["GET /info"], "it is asked once in a while");
+    testing::advance(std::time::Duration::from_secs(600));
+    Docker::ensure_sandbox(limited).unwrap();
+}
+
+#[test]
+fn an_ephemeral_container_that_was_refused_does_not_keep_its_pods_sandbox_from_coming_anew() {
+    let engine = Engine::docker();
+    let web = pod(
+        r#"{"securityContext":{"runAsUser":0},"containers":[{"name":"c","image":"i"}],"ephemeralContainers":[{"name":"debug","image":"i",
+        "securityContext":{"runAsNonRoot":true}}]}"#,
+    );
+    sandboxed(&engine, &web);
+    assert_eq!(start(&web, "debug", 0).unwrap_err().field.as_deref(), Some("spec.securityContext.runAsUser"));
+    engine.end("k8s_POD", 137);
+    assert!(Docker::ensure_sandbox(web).unwrap().ready);
+}
+
+#[test]
+fn what_containers_made_of_a_volume_outlives_its_sandbox() {
+    let engine = Engine::docker();
+    let web = pod(
+        r#"{"volumes":[{"name":"disk","emptyDir":{}},{"name":"memory","emptyDir":{"medium":"Memory"}}],"containers":[{"name":"c","image":"i"}]}"#,
+    );
+    sandboxed(&engine, &web);
+    start(&web, "c", 0).unwrap();
+    let filled = || told(&engine.0.borrow().archives.last().unwrap().2);
+    assert!(filled().contains(&"777 0:0 disk/ 0".to_owned()), "{:?}", filled());
+    // The volume shows the same to the next sandbox.
+    engine.0.borrow_mut().links.insert("/vols/_pod/.ready".to_owned(), String::new());
+    engine.end("k8s_POD", 137);
+    Docker::ensure_sandbox(web).unwrap();
+    let filled = filled();
+    assert!(!filled.iter().any(|entry| entry.contains(" disk/")), "it may be somebody's by now: {filled:?}");
+    assert!(filled.contains(&"777 0:0 memory/ 0".to_owned()), "{filled:?}");
 }
 
 #[test]
@@ -267,7 +314,7 @@ fn files_of_a_volume_change_at_one_moment() {
         ]
     );
     let paths: Vec<String> = files(&engine.0.borrow().archives[1].2).into_iter().map(|(path, _)| path).collect();
-    assert_eq!(paths, [format!("cm/{directory}/"), format!("cm/{directory}/key"), "cm/key".to_owned()]);
+    assert_eq!(paths, [format!("cm/{directory}/"), format!("cm/{directory}/key")], "no link is replaced");
     // The same again is only looked at.
     engine.0.borrow_mut().links.insert("/vols/cm/..data".to_owned(), format!("/vols/cm/{directory}"));
     Docker::update_volume(web.clone(), "cm".to_owned()).unwrap();

@@ -14,7 +14,7 @@ use std::io;
 use vk_engine::archive::{Owner, Pack};
 use vk_provider::cluster::{File, Files};
 
-use super::{Layout, OWN, PodVolume};
+use super::{Layout, OWN, parts};
 use crate::names::digest;
 
 /// All may write: what may be written is decided by how it is mounted. As the kubelet's.
@@ -25,6 +25,8 @@ const CLOSED: u32 = 0o755;
 const SETGID: u32 = 0o2000;
 /// A termination message: whoever the container's user is.
 const MESSAGE: u32 = 0o666;
+/// A file in the pod's own volume: what outlives a sandbox was made ready once, and is containers' own since.
+pub(crate) const READY: &str = ".ready";
 /// The link that says which revision counts.
 pub(crate) const DATA: &str = "..data";
 /// Where termination messages are, in the pod's own volume.
@@ -53,21 +55,27 @@ impl Filling {
         Self { pack, group }
     }
 
-    /// The roots of all volumes, and of what has a volume of its own below them.
+    /// The roots of volumes. `ready`: those that outlive a sandbox stay as they are: containers may have given them
+    /// another owner.
     ///
     /// # Errors
     /// A path that is not fit for an archive.
-    pub(crate) fn roots(&mut self, layout: &Layout<'_>) -> io::Result<()> {
-        for volume in &layout.volumes {
-            self.directory(volume.name, OPEN)?;
-            for path in parents(volume) {
-                self.directory(&format!("{}/{path}", volume.name), OPEN)?;
+    pub(crate) fn roots(&mut self, layout: &Layout<'_>, ready: bool) -> io::Result<()> {
+        for volume in layout.volumes.iter().filter(|volume| !(ready && volume.kind.is_kept())) {
+            let name = volume.name;
+            if volume.has_parts() {
+                self.directory(name, CLOSED)?;
+                self.directory(&format!("{name}/{}", parts::DATA), OPEN)?;
+                self.directory(&format!("{name}/{}", parts::PARTS), CLOSED)?;
+            } else {
+                self.directory(name, OPEN)?;
             }
         }
-        Ok(())
+        self.pack.file(&format!("{OWN}/{READY}"), 0o444, Owner::default(), b"")
     }
 
-    /// One revision of a volume's files, and links to them. It does not count yet.
+    /// One revision of a volume's files. It does not count yet: links to what is new come with the switch, as one that is
+    /// there and is unpacked again would be gone for a moment.
     ///
     /// # Errors
     /// A path that is not fit for an archive.
@@ -81,9 +89,6 @@ impl Filling {
             let owner = Owner { uid: uid.unwrap_or(0), gid: gid.or(self.group).unwrap_or(0) };
             self.pack.file(&format!("{base}/{path}"), *mode, owner, content)?;
         }
-        for first in first_parts(&files.files) {
-            self.pack.link(&format!("{volume}/{first}"), &format!("{DATA}/{first}"), Owner::default())?;
-        }
         Ok(())
     }
 
@@ -93,6 +98,9 @@ impl Filling {
     /// A path that is not fit for an archive.
     pub(crate) fn first(&mut self, volume: &str, files: &Files) -> io::Result<()> {
         self.revision(volume, files)?;
+        for first in first_parts(&files.files) {
+            self.pack.link(&format!("{volume}/{first}"), &format!("{DATA}/{first}"), Owner::default())?;
+        }
         self.pack.link(&format!("{volume}/{DATA}"), &directory(files), Owner::default())
     }
 
@@ -123,11 +131,6 @@ impl Filling {
         let (mode, gid) = self.group.map_or((mode, 0), |group| (mode | SETGID, group));
         self.pack.directory(path, mode, Owner { uid: 0, gid })
     }
-}
-
-/// Paths that have a volume of their own, and those on the way to them.
-fn parents(volume: &PodVolume<'_>) -> BTreeSet<String> {
-    volume.subs.iter().flat_map(|path| prefixes(path).chain([path.as_str()])).map(str::to_owned).collect()
 }
 
 /// Directories that files are in, outer ones first.
@@ -213,7 +216,7 @@ pub(crate) mod tests {
         let mut filling = filling(None);
         filling.revision("cm", &files("1-b")).unwrap();
         let told = told(&filling.finish(None).unwrap());
-        assert!(told.iter().all(|entry| !entry.starts_with("cm/..data")), "{told:?}");
+        assert!(told.iter().all(|entry| !entry.contains(" -> ")), "no link that is there is replaced: {told:?}");
         assert_ne!(directory(&files("1-b")), directory(&files("1-a")));
     }
 
@@ -224,11 +227,36 @@ pub(crate) mod tests {
             {"name":"d","mountPath":"/x","subPath":"a/b"}]}]}"#,
         );
         let mut filling = filling(Some(2000));
-        filling.roots(&Layout::of(&spec).unwrap()).unwrap();
+        filling.roots(&Layout::of(&spec).unwrap(), false).unwrap();
         filling.revision("cm", &files("1-a")).unwrap();
         let told = told(&filling.finish(None).unwrap());
-        assert_eq!(told[..4], ["2777 0:2000 d/ 0", "2777 0:2000 d/a/ 0", "2777 0:2000 d/a/b/ 0", "2777 0:2000 cm/ 0"]);
-        assert!(told[4].starts_with("2755 0:2000 cm/..") && told[7].starts_with("600 1000:2000 "), "{told:?}");
+        assert_eq!(
+            told[..5],
+            [
+                "2755 0:2000 d/ 0",
+                "2777 0:2000 d/data/ 0",
+                "2755 0:2000 d/parts/ 0",
+                "2777 0:2000 cm/ 0",
+                "444 0:0 _pod/.ready 0"
+            ]
+        );
+        assert!(told[5].starts_with("2755 0:2000 cm/..") && told[8].starts_with("600 1000:2000 "), "{told:?}");
+    }
+
+    #[test]
+    fn what_outlives_a_sandbox_is_made_ready_once() {
+        let spec = parse(
+            r#"{"volumes":[{"name":"disk","emptyDir":{}},{"name":"memory","emptyDir":{"medium":"Memory"}},{"name":"cm","configMap":{}}]}"#,
+        );
+        let layout = Layout::of(&spec).unwrap();
+        let rooted = |ready| {
+            let mut filling = filling(None);
+            filling.roots(&layout, ready).unwrap();
+            told(&filling.finish(None).unwrap())
+        };
+        let (memory, map, mark) = ("777 0:0 memory/ 0", "777 0:0 cm/ 0", "444 0:0 _pod/.ready 0");
+        assert_eq!(rooted(false), ["777 0:0 disk/ 0", memory, map, mark]);
+        assert_eq!(rooted(true), [memory, map, mark]);
     }
 
     #[test]

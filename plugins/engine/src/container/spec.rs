@@ -27,7 +27,7 @@ pub struct ContainerSpec {
     pub user: Option<String>,
     /// For whoever looks.
     pub labels: BTreeMap<String, String>,
-    /// At most 63 characters; none: the engine's choice, or that of the container whose network is joined.
+    /// At most 64 characters; none: the engine's choice, or that of the container whose network is joined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
     /// none: no domain.
@@ -127,6 +127,9 @@ pub struct HostConfig {
     /// Bytes of memory and swap together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_swap: Option<i64>,
+    /// From -1000 to 1000: who goes first when the machine runs out of memory; none: the engine's default, 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i64>,
     /// `NET_ADMIN` …, `ALL`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cap_add: Vec<String>,

@@ -17,6 +17,9 @@ pub struct Summary {
     pub created: u64,
     /// `created`, `running`, `exited` …
     pub state: String,
+    /// Each with a slash in front.
+    #[serde(deserialize_with = "or_default")]
+    pub names: Vec<String>,
     /// As it was made; none: no labels.
     #[serde(deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
