@@ -13,14 +13,14 @@ set positional-arguments
 export CARGO_TARGET_DIR := absolute_path(env("CARGO_TARGET_DIR", "target"))
 
 # Crates in plugins/ that are no plugin.
-libraries := "sdk engine"
+libraries := "sdk engine aci"
 cargo_component := "0.21.1"
 
 [private]
 default:
     @{{ just_executable() }} --list --unsorted
 
-# Show a virtual node at work on a cluster of its own (--keep, --stop, --kubeconfig FILE, --plugin FILE)
+# Show a virtual node at work on a cluster of its own (--docker: real containers; --keep, --stop, --kubeconfig FILE, --plugin FILE)
 demo *ARGS: plugins
     @{{ say }} "building vk-host and the demo (the first time takes some minutes)"
     cargo build --workspace --bins
@@ -38,13 +38,18 @@ test-podman *ARGS: plugins
     cargo build --workspace --bins
     VK_TEST_ENGINE=podman cargo test --workspace --test docker "$@"
 
+# Run what takes many minutes: a token of the shortest life that an API server gives, until after its end
+test-slow *ARGS: plugins
+    cargo build --workspace --bins
+    VK_TEST_SLOW=1 VK_TEST_ONLY=slow:: cargo test --workspace --test docker "$@"
+
 # Check format and lints, for this machine and for WebAssembly
 lint: setup
     cargo fmt --all --check
     @{{ say }} "linting for this machine"
     cargo clippy --workspace --all-targets -- -D warnings
     @{{ say }} "linting plugins for WebAssembly"
-    cargo clippy --target wasm32-wasip2 $({{ just_executable() }} _plugin-flags) -p vk-provider -p vk-engine -- -D warnings
+    cargo clippy --target wasm32-wasip2 $({{ just_executable() }} _plugin-flags) -p vk-provider -p vk-engine -p vk-aci -- -D warnings
 
 # Build each plugin as a component: target/plugins/NAME.wasm
 plugins: setup

@@ -1,0 +1,85 @@
+//! What a group's containers may sign in to Azure as.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::or_default;
+use super::words::words;
+
+/// The identities of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Identity {
+    /// Of its own identity. Answers only.
+    #[serde(skip_serializing)]
+    pub principal_id: Option<String>,
+    /// Answers only.
+    #[serde(skip_serializing)]
+    pub tenant_id: Option<String>,
+    /// Which kinds it has.
+    pub r#type: IdentityType,
+    /// By their path in Azure.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "or_default")]
+    pub user_assigned_identities: BTreeMap<String, UserAssignedIdentity>,
+}
+
+/// An identity that is given to a group: `{}` in a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct UserAssignedIdentity {
+    /// Answers only.
+    #[serde(skip_serializing)]
+    pub principal_id: Option<String>,
+    /// Answers only.
+    #[serde(skip_serializing)]
+    pub client_id: Option<String>,
+}
+
+words! {
+    /// Kinds of identities.
+    IdentityType {
+        /// One of its own, that ends with it.
+        SystemAssigned => "SystemAssigned",
+        /// Some that are given to it.
+        UserAssigned => "UserAssigned",
+        /// Both.
+        SystemAssignedUserAssigned => "SystemAssigned, UserAssigned",
+        /// None.
+        None => "None",
+    }
+}
+
+/// Who may use which identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct IdentityAcls {
+    /// Of those that are not listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_access: Option<AccessLevel>,
+    /// Of those that are.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
+    pub acls: Vec<IdentityAcl>,
+}
+
+/// Who may use one identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct IdentityAcl {
+    /// Its path in Azure.
+    pub identity: String,
+    /// Who.
+    pub access: AccessLevel,
+}
+
+words! {
+    /// Who may use an identity.
+    AccessLevel {
+        /// Azure and the containers.
+        All => "All",
+        /// Azure alone.
+        System => "System",
+        /// The containers alone.
+        User => "User",
+    }
+}

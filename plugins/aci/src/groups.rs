@@ -1,0 +1,181 @@
+//! What is done with container groups.
+
+use serde::{Deserialize, Serialize};
+use vk_provider::http::{Request, encode};
+
+use crate::client::{Client, Does};
+use crate::failure::{Failure, Result, absent};
+use crate::group::{Group, Tags};
+use crate::operation::Operation;
+use crate::secrets::Secrets;
+
+/// So much of an answer is taken of one group.
+const MOST: usize = 4 << 20;
+/// A log has 4 MiB at most, of which JSON makes six times as much if it is control characters alone.
+const LOG: usize = 25 << 20;
+
+/// A group that was taken. It is made from here on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accepted {
+    /// As Azure took it, without its secrets.
+    pub group: Group,
+    /// How far it is; none: the group itself tells.
+    pub operation: Option<Operation>,
+}
+
+/// A page of groups.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    /// Without their instance views.
+    pub groups: Vec<Group>,
+    /// For the next page; none: there is no more.
+    pub next: Option<String>,
+}
+
+/// What comes of a removal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It is not there.
+    Gone,
+    /// It ends from here on. none: the group itself tells.
+    Accepted(Option<Operation>),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    value: Vec<Group>,
+    #[serde(default)]
+    next_link: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Patch<'a> {
+    tags: &'a Tags,
+}
+
+#[derive(Deserialize)]
+struct Logs {
+    #[serde(default)]
+    content: Option<String>,
+}
+
+impl Client {
+    fn of(&self, method: &str, group: &str, rest: &str) -> Request {
+        self.request(method, &self.groups_url(&format!("/{}{rest}", encode(group))))
+    }
+
+    /// Makes a group, or changes one, which starts its containers again.
+    ///
+    /// # Errors
+    /// The version of the API lacks a field of it, there was no answer, or Azure said no.
+    pub fn put_group(&self, name: &str, group: &Group) -> Result<Accepted> {
+        if let Some(lack) = self.version().lacks(group) {
+            return Err(Failure::Lacking(lack));
+        }
+        let request = self.of("PUT", name, "").json(group);
+        let response = self.send_hiding(Does::Write, &request, &Secrets::of_group(group))?;
+        let operation = Operation::of(&response.headers, self).map_err(|why| self.broken(&request, why))?;
+        let body = self.bytes(response, MOST)?;
+        // A 202 may come without one.
+        let group = if body.is_empty() { Group::default() } else { self.parsed(&request, &body)? };
+        Ok(Accepted { group, operation })
+    }
+
+    /// A group with its instance view; none: it is surely not there.
+    ///
+    /// # Errors
+    /// There was no answer, or Azure said no.
+    pub fn get_group(&self, name: &str) -> Result<Option<Group>> {
+        absent(self.read(Does::Read, &self.of("GET", name, "")))
+    }
+
+    /// A page of the resource group's groups, after the one whose `next` this is.
+    ///
+    /// # Errors
+    /// There was no answer, Azure said no, or the page would be elsewhere.
+    pub fn list_groups(&self, next: Option<&str>) -> Result<Listed> {
+        let request = match next {
+            Some(url) => Request::get(url),
+            None => self.request("GET", &self.groups_url("")),
+        };
+        if let Some(url) = next {
+            self.trusted(url).map_err(|why| self.broken(&request, why))?;
+        }
+        let Page { value, next_link } = self.read(Does::Read, &request)?;
+        let following = next_link.filter(|link| !link.is_empty());
+        if following.is_some() && following.as_deref() == next {
+            return Err(self.broken(&request, "the next page is this page".to_owned()));
+        }
+        Ok(Listed { groups: value, next: following })
+    }
+
+    /// Removes a group.
+    ///
+    /// # Errors
+    /// There was no answer, or Azure said no.
+    pub fn delete_group(&self, name: &str) -> Result<Removal> {
+        let request = self.of("DELETE", name, "");
+        let Some(response) = absent(self.send(Does::Act, &request))? else { return Ok(Removal::Gone) };
+        if response.status == 204 {
+            return Ok(Removal::Gone);
+        }
+        let operation = Operation::of(&response.headers, self).map_err(|why| self.broken(&request, why))?;
+        Ok(Removal::Accepted(operation))
+    }
+
+    /// Ends all containers of a group, which keeps its name and costs nothing any more.
+    ///
+    /// # Errors
+    /// It is not there, there was no answer, or Azure said no.
+    pub fn stop_group(&self, name: &str) -> Result<Option<Operation>> {
+        self.act(name, "/stop")
+    }
+
+    /// Starts a group that was stopped, from its images on.
+    ///
+    /// # Errors
+    /// As [`Client::stop_group`].
+    pub fn start_group(&self, name: &str) -> Result<Option<Operation>> {
+        self.act(name, "/start")
+    }
+
+    /// Starts all containers of a group again.
+    ///
+    /// # Errors
+    /// As [`Client::stop_group`].
+    pub fn restart_group(&self, name: &str) -> Result<Option<Operation>> {
+        self.act(name, "/restart")
+    }
+
+    fn act(&self, name: &str, action: &str) -> Result<Option<Operation>> {
+        let request = self.of("POST", name, action);
+        let response = self.send(Does::Act, &request)?;
+        Operation::of(&response.headers, self).map_err(|why| self.broken(&request, why))
+    }
+
+    /// Sets the tags of a group, which leaves its containers alone.
+    ///
+    /// # Errors
+    /// As [`Client::stop_group`].
+    pub fn tag_group(&self, name: &str, tags: &Tags) -> Result<Group> {
+        self.read(Does::Write, &self.of("PATCH", name, "").json(&Patch { tags }))
+    }
+
+    /// What a container wrote, both streams in one; `tail`: the last lines of it, none: all, 4 MiB at most.
+    /// `timestamps`: each line begins with its time.
+    ///
+    /// # Errors
+    /// It has no log yet (`ContainerLogNotAvailable`), it is not there, there was no answer, or Azure said no.
+    pub fn logs(&self, group: &str, container: &str, tail: Option<u32>, timestamps: bool) -> Result<String> {
+        let mut request = self.of("GET", group, &format!("/containers/{}/logs", encode(container)));
+        if let Some(tail) = tail {
+            request = request.query("tail", tail.to_string());
+        }
+        if timestamps {
+            request = request.query("timestamps", "true");
+        }
+        let body = self.bytes(self.send(Does::Read, &request)?, LOG)?;
+        Ok(self.parsed::<Logs>(&request, &body)?.content.unwrap_or_default())
+    }
+}

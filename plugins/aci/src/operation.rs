@@ -1,0 +1,176 @@
+//! Work that goes on after the answer.
+//!
+//! Two headers tell where one asks how far it is, and `Azure-AsyncOperation` counts before `Location`. The first answers
+//! `{status, error}`; the second 202 while it goes on, and at the end what the request would have answered. Neither may lead anywhere
+//! else than to the resource manager, as a token goes along.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use vk_provider::http::{Headers, Request, Response};
+
+use crate::client::{Client, Does};
+use crate::endpoint::{self, shown};
+use crate::failure::{Cause, Detail, Failure, Refusal, Result, line};
+use crate::group::ProvisioningState;
+
+/// So much of an answer is taken.
+const MOST: usize = 4 << 20;
+
+/// Where one asks how far it is. It can be kept, and asked from another call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// As Azure gave it.
+    pub url: String,
+    /// What it answers.
+    pub kind: Kind,
+}
+
+/// What a URL answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// `{status, error}`, from `Azure-AsyncOperation`.
+    AsyncOperation,
+    /// 202 until it is done, from `Location`.
+    Location,
+}
+
+/// How far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It goes on.
+    Running {
+        /// What Azure asks to wait before the next question.
+        after: Option<Duration>,
+    },
+    /// It is done.
+    Succeeded,
+    /// It came to nothing, or somebody ended it (`Canceled`).
+    Failed(Cause),
+}
+
+impl Operation {
+    /// What an answer's headers tell; none: nothing goes on.
+    ///
+    /// # Errors
+    /// The URL leads elsewhere.
+    pub(crate) fn of(headers: &Headers, client: &Client) -> Result<Option<Self>, String> {
+        let named = [("azure-asyncoperation", Kind::AsyncOperation), ("location", Kind::Location)];
+        let found = named.into_iter().find_map(|(name, kind)| Some((headers.get(name)?.trim(), kind)));
+        let Some((url, kind)) = found.filter(|(url, _)| !url.is_empty()) else { return Ok(None) };
+        client.trusted(url)?;
+        Ok(Some(Self { url: url.to_owned(), kind }))
+    }
+}
+
+/// `{status, error}`, and what Container Instances puts besides.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    status: Option<String>,
+    error: Option<Detail>,
+    properties: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Event {
+    name: String,
+    message: String,
+}
+
+impl Client {
+    /// Asks how far an operation is.
+    ///
+    /// # Errors
+    /// There was no answer, Azure said no, or the operation is forgotten (not found): then the group itself tells.
+    pub fn progress(&self, operation: &Operation) -> Result<Progress> {
+        let request = Request::get(&operation.url);
+        self.trusted(&operation.url).map_err(|why| self.broken(&request, why))?;
+        match self.send(Does::Read, &request) {
+            Ok(response) => match operation.kind {
+                Kind::AsyncOperation => self.status(&request, response),
+                Kind::Location => self.located(response),
+            },
+            // The end of the work is the answer to the request that began it.
+            Err(Failure::Refused(refusal)) if operation.kind == Kind::Location && is_end(&refusal) => {
+                let Refusal { code, message, .. } = *refusal;
+                Ok(Progress::Failed(Cause { code, message }))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn status(&self, request: &Request, response: Response) -> Result<Progress> {
+        let (after, pending) = (response.headers.retry_after(), response.status == 202);
+        let body = self.bytes(response, MOST)?;
+        let status: Status = match serde_json::from_slice(&body) {
+            Ok(status) => status,
+            Err(_) if pending => Status::default(),
+            Err(error) => return Err(self.broken(request, format!("the answer cannot be read: {error}"))),
+        };
+        let word = status.status.as_deref().map(ProvisioningState::from);
+        match word {
+            Some(ProvisioningState::Succeeded) => Ok(Progress::Succeeded),
+            Some(end @ (ProvisioningState::Failed | ProvisioningState::Canceled)) => {
+                Ok(Progress::Failed(status.cause(end.as_str())))
+            }
+            // Whatever other word: it goes on.
+            Some(_) => Ok(Progress::Running { after }),
+            None if pending => Ok(Progress::Running { after }),
+            None => Err(self.broken(request, "the answer has no status".to_owned())),
+        }
+    }
+
+    fn located(&self, response: Response) -> Result<Progress> {
+        if response.status == 202 {
+            return Ok(Progress::Running { after: response.headers.retry_after() });
+        }
+        let body = self.bytes(response, MOST)?;
+        let group: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let state = group.pointer("/properties/provisioningState").and_then(Value::as_str).unwrap_or_default();
+        match ProvisioningState::from(state) {
+            ProvisioningState::Failed | ProvisioningState::Canceled => {
+                let properties = group.get("properties").and_then(|properties| properties.get("instanceView")).cloned();
+                Ok(Progress::Failed(Status { properties, ..Status::default() }.cause(state)))
+            }
+            _ => Ok(Progress::Succeeded),
+        }
+    }
+}
+
+impl Status {
+    /// The most specific of what is said: an error's, or the name of the last event where the error says no more than that it failed.
+    fn cause(self, word: &str) -> Cause {
+        let Detail { code, message, .. } = self.error.unwrap_or_default().most_specific();
+        let events = self.properties.as_ref().and_then(|properties| properties.get("events")).cloned();
+        let events: Vec<Event> = events.and_then(|events| serde_json::from_value(events).ok()).unwrap_or_default();
+        let last = events.into_iter().rev().find(|event| !event.name.is_empty() && !event.message.is_empty());
+        let is_generic = code.is_empty() || code.eq_ignore_ascii_case(word);
+        let (code, message) = match last {
+            Some(event) if is_generic => (
+                event.name.trim_end_matches('.').to_owned(),
+                if message.is_empty() { line(&event.message) } else { message },
+            ),
+            _ if code.is_empty() => (word.to_owned(), message),
+            _ => (code, message),
+        };
+        let message = if message.is_empty() { "Azure does not say why".to_owned() } else { message };
+        Cause { code, message }
+    }
+}
+
+/// Whether a refusal is the work's end, and not one of the question how far it is.
+fn is_end(refusal: &Refusal) -> bool {
+    matches!(refusal.status, 400 | 409 | 412 | 422)
+}
+
+/// For a sentence about a URL that leads elsewhere.
+pub(crate) fn elsewhere(url: &str, resource_manager: &str) -> String {
+    format!(
+        "the answer leads to {:?}, which is not the resource manager {:?}; no token is sent there",
+        shown(url),
+        endpoint::origin(resource_manager).unwrap_or_default()
+    )
+}

@@ -1,0 +1,248 @@
+//! What is done with groups.
+
+use vk_provider::testing::Answer;
+use vk_provider::{Code, Effect, Error};
+
+use super::*;
+use crate::group::{Container, ContainerProperties, EnvironmentVariable, ProvisioningState, StandbyPoolProfile};
+use crate::operation::Kind;
+use crate::{Group, Operation, Removal};
+
+const ABSENT: &str =
+    "The Resource 'Microsoft.ContainerInstance/containerGroups/web' under resource group 'rg' was not found.";
+
+#[test]
+fn a_group_is_taken_with_its_operation() {
+    let (client, asked) = client(|_| {
+        Answer::status(201)
+            .header("Azure-AsyncOperation", "https://management.azure.com/subscriptions/sub/operations/1?api-version=x")
+            .body(
+                r#"{"name":"web","location":"WestUs","properties":{"provisioningState":"Pending","containers":null}}"#,
+            )
+    });
+    let group = Group { location: Some("westus".to_owned()), ..Group::default() };
+    let accepted = client.put_group("web", &group).unwrap();
+    assert_eq!(accepted.group.properties.provisioning_state, Some(ProvisioningState::Pending));
+    assert_eq!(accepted.operation.unwrap().kind, Kind::AsyncOperation);
+    assert_eq!(asked_of_arm(&asked), ["PUT /web"]);
+    let body = String::from_utf8(asked.borrow()[1].body.clone()).unwrap();
+    assert_eq!(body, r#"{"location":"westus","properties":{"containers":[]}}"#);
+    let (client, _) = super::client(|_| Answer::status(202));
+    assert_eq!(client.put_group("web", &group).unwrap().group, Group::default());
+}
+
+#[test]
+fn a_field_that_the_version_lacks_is_refused_before_anything_is_sent() {
+    let (client, asked) = client(|_| Answer::status(201));
+    let mut group = Group::default();
+    group.properties.standby_pool_profile = Some(StandbyPoolProfile::default());
+    let error = Error::from(client.put_group("web", &group).unwrap_err());
+    assert_eq!((error.code, error.effect), (Code::Unimplemented, Effect::None));
+    assert_eq!(error.field.as_deref(), Some("properties.standbyPoolProfile"));
+    assert!(error.message.contains("api-version 2023-05-01 has no") && asked.borrow().is_empty(), "{error}");
+}
+
+#[test]
+fn a_refusal_repeats_no_secret() {
+    let (client, _) = client(|received| {
+        let sent = String::from_utf8(received.body.clone()).unwrap();
+        let inner = serde_json::json!([{"code": "InvalidX", "message": format!("in {sent}"), "target": sent}]);
+        let body =
+            serde_json::json!({"error": {"code": "InvalidRequest", "message": sent, "target": sent, "details": inner}});
+        Answer::status(400).body(body.to_string())
+    });
+    let variable = EnvironmentVariable {
+        name: "PASSWORD".to_owned(),
+        secure_value: Some("s3cret \"quoted\"".into()),
+        ..EnvironmentVariable::default()
+    };
+    let properties = ContainerProperties { environment_variables: vec![variable], ..ContainerProperties::default() };
+    let mut group = Group::default();
+    group.properties.containers.push(Container { name: "c".to_owned(), properties });
+    let failure = client.put_group("web", &group).unwrap_err();
+    assert!(!format!("{failure:?}").contains("s3cret"), "{failure:?}");
+    let error = Error::from(failure);
+    assert!(!format!("{error:?}").contains("s3cret") && error.message.contains("[redacted]"), "{error:?}");
+    assert!(error.message.contains("PASSWORD"), "the rest stays: {error}");
+}
+
+#[test]
+fn half_a_secret_is_one_too() {
+    let key = "0123456789abcdef".repeat(5);
+    let echoed = key.clone();
+    let (client, _) = client(move |_| {
+        let said = format!("{} {echoed}", "x".repeat(560));
+        Answer::status(400).body(serde_json::json!({"error": {"code": "InvalidX", "message": said}}).to_string())
+    });
+    let variable =
+        EnvironmentVariable { secure_value: Some(key.into()), name: "A".to_owned(), ..EnvironmentVariable::default() };
+    let properties = ContainerProperties { environment_variables: vec![variable], ..ContainerProperties::default() };
+    let mut group = Group::default();
+    group.properties.containers.push(Container { name: "c".to_owned(), properties });
+    let error = Error::from(client.put_group("web", &group).unwrap_err());
+    assert!(error.message.contains(" [redacted]") && !error.message.contains("0123"), "{error}");
+}
+
+#[test]
+fn only_azure_can_say_that_a_group_is_not_there() {
+    type Play = fn() -> Answer;
+    let (asks, _) = client(|_| refused(404, "ResourceNotFound", ABSENT));
+    assert_eq!(asks.get_group("web").unwrap(), None);
+    assert_eq!(asks.delete_group("web").unwrap(), Removal::Gone);
+    for (play, code, says) in [
+        (
+            (|| refused(404, "ResourceGroupNotFound", "Resource group 'rg' could not be found.")) as Play,
+            Code::FailedPrecondition,
+            "az group create",
+        ),
+        (
+            || refused(404, "SubscriptionNotFound", "The subscription 'sub' could not be found."),
+            Code::FailedPrecondition,
+            "'sub'",
+        ),
+        (
+            || refused(404, "InvalidResourceType", "The resource type could not be found."),
+            Code::FailedPrecondition,
+            "type",
+        ),
+        (|| Answer::status(404).body("<html>Not Found</html>"), Code::FailedPrecondition, "no reason is given (404)"),
+        (|| Answer::status(404).body("no such page"), Code::FailedPrecondition, "no such page"),
+        (|| Answer::status(404), Code::FailedPrecondition, "404"),
+        (|| Answer::status(410), Code::FailedPrecondition, "410"),
+    ] {
+        let (client, _) = client(move |_| play());
+        for failure in [client.get_group("web").unwrap_err(), client.delete_group("web").unwrap_err()] {
+            let error = Error::from(failure);
+            assert_eq!((error.code, error.field.as_deref(), error.effect), (code, None, Effect::None), "{error}");
+            assert!(error.message.contains(says), "{error}");
+        }
+    }
+}
+
+#[test]
+fn pages_are_followed_within_the_resource_manager() {
+    let (client, asked) = client(|received| {
+        match received.parameter("$skiptoken").as_deref() {
+        None => Answer::status(200).body(
+            r#"{"value":[{"name":"a"},{"name":"b"}],"nextLink":"https://management.azure.com/subscriptions/sub/next?$skiptoken=1"}"#,
+        ),
+        _ => Answer::status(200).body(r#"{"value":[{"name":"c"}],"nextLink":""}"#),
+    }
+    });
+    let first = client.list_groups(None).unwrap();
+    let names = |groups: &[Group]| groups.iter().map(|group| group.name.clone().unwrap()).collect::<String>();
+    assert_eq!(names(&first.groups), "ab");
+    let second = client.list_groups(first.next.as_deref()).unwrap();
+    assert_eq!((names(&second.groups).as_str(), second.next), ("c", None));
+    assert_eq!(asked.borrow()[2].query(), "$skiptoken=1", "as Azure gave it");
+}
+
+#[test]
+fn a_page_elsewhere_gets_no_token() {
+    let (client, asked) = client(|_| {
+        let here = "https://management.azure.com/subscriptions/sub/next";
+        Answer::status(200).body(format!(r#"{{"value":[],"nextLink":"{here}"}}"#))
+    });
+    let error = Error::from(client.list_groups(Some("https://management.azure.com.evil.example/next")).unwrap_err());
+    assert_eq!((error.code, error.effect), (Code::Unknown, Effect::None));
+    assert!(error.message.contains("no token is sent there") && asked.borrow().is_empty(), "{error}");
+    let here = "https://management.azure.com/subscriptions/sub/next";
+    let error = client.list_groups(Some(here)).unwrap_err();
+    assert!(error.to_string().contains("the next page is this page"), "{error}");
+}
+
+#[test]
+fn a_removal_is_over_or_under_way() {
+    type Play = fn() -> Answer;
+    let url = "https://management.azure.com/subscriptions/sub/operations/1";
+    let operation = || Some(Operation { url: url.to_owned(), kind: Kind::Location });
+    for (play, expected) in [
+        ((|| Answer::status(204)) as Play, Removal::Gone),
+        (|| refused(404, "ResourceNotFound", ABSENT), Removal::Gone),
+        (|| Answer::status(200).body("{}"), Removal::Accepted(None)),
+        (
+            || Answer::status(202).header("Location", "https://management.azure.com/subscriptions/sub/operations/1"),
+            Removal::Accepted(operation()),
+        ),
+    ] {
+        let (client, _) = client(move |_| play());
+        assert_eq!(client.delete_group("web").unwrap(), expected);
+    }
+}
+
+#[test]
+fn groups_are_stopped_started_and_tagged() {
+    let (client, asked) = client(|received| match received.method.as_str() {
+        "POST" if received.path().ends_with("/start") => {
+            Answer::status(202).header("location", "https://management.azure.com/subscriptions/sub/operations/1")
+        }
+        "POST" => Answer::status(204),
+        _ => Answer::status(200).body(r#"{"tags":{"a":"b"}}"#),
+    });
+    assert_eq!(client.stop_group("web").unwrap(), None);
+    assert!(client.start_group("web").unwrap().is_some());
+    assert_eq!(client.restart_group("web").unwrap(), None);
+    let tags = [("a".to_owned(), "b".to_owned())].into();
+    assert_eq!(client.tag_group("web", &tags).unwrap().tags, tags);
+    assert_eq!(asked_of_arm(&asked), ["POST /web/stop", "POST /web/start", "POST /web/restart", "PATCH /web"]);
+    let last = asked.borrow().last().unwrap().clone();
+    assert_eq!(
+        (last.body.as_slice(), last.header("content-type")),
+        (&br#"{"tags":{"a":"b"}}"#[..], Some("application/json"))
+    );
+    let first = asked.borrow()[1].clone();
+    assert_eq!(first.header("content-length"), Some("0"), "a POST without a body says so");
+}
+
+#[test]
+fn logs_are_text_or_nothing() {
+    let (client, asked) = client(|received| match received.parameter("tail").as_deref() {
+        Some("10") => Answer::status(200).body(r#"{"content":"a\nb\n"}"#),
+        Some(_) => refused(
+            404,
+            "ContainerLogNotAvailable",
+            "Log of container 'c' in container group 'web' is not available yet.",
+        ),
+        None => Answer::status(200).body(r#"{"content":null}"#),
+    });
+    assert_eq!(client.logs("web", "c", Some(10), true).unwrap(), "a\nb\n");
+    assert_eq!(client.logs("web", "c", None, false).unwrap(), "");
+    let queries: Vec<String> = asked.borrow().iter().skip(1).map(|asked| asked.query().to_owned()).collect();
+    assert_eq!(queries, ["api-version=2023-05-01&tail=10&timestamps=true", "api-version=2023-05-01"]);
+    let failure = client.logs("web", "c", Some(1), false).unwrap_err();
+    assert!(failure.code() == Some("ContainerLogNotAvailable") && !failure.is_absent(), "{failure}");
+    assert_eq!(Error::from(failure).code, Code::Unavailable);
+}
+
+#[test]
+fn an_answer_has_a_bound() {
+    let (client, _) = client(|_| Answer::status(200).body(vec![b' '; 17 << 20]));
+    let error = Error::from(client.get_group("web").unwrap_err());
+    assert_eq!((error.code, error.reason.as_ref()), (Code::Unknown, "AnswerTooLong"));
+}
+
+#[test]
+fn a_region_tells_all_its_pages() {
+    let (client, asked) = client(|received| {
+        match received.path().rsplit('/').next() {
+        Some("usages") => Answer::status(200).body(
+            r#"{"value":[{"name":{"value":"ContainerGroups","localizedValue":"Container Groups"},"currentValue":1,"limit":2000,"unit":"Count"}]}"#,
+        ),
+        Some("capabilities") => Answer::status(200)
+            .body(r#"{"value":[{"osType":"Linux"}],"nextLink":"https://management.azure.com/subscriptions/sub/more"}"#),
+        _ => Answer::status(200).body(r#"{"value":[{"osType":"Windows","capabilities":{"maxMemoryInGB":14,"maxCpu":4}}],"nextLink":null}"#),
+    }
+    });
+    let usages = client.usages("West Europe").unwrap();
+    assert_eq!((usages[0].name.value.as_str(), usages[0].current_value, usages[0].limit), ("ContainerGroups", 1, 2000));
+    let capabilities = client.capabilities("westeurope").unwrap();
+    assert_eq!((capabilities.len(), capabilities[1].capabilities.max_memory_in_gb), (2, 14.0));
+    let path = "/subscriptions/sub/providers/Microsoft.ContainerInstance/locations/westeurope/usages";
+    assert_eq!(asked.borrow()[1].path(), path);
+    let (client, _) = super::client(|_| {
+        Answer::status(200).body(r#"{"value":[],"nextLink":"https://management.azure.com/subscriptions/sub/more"}"#)
+    });
+    assert!(client.usages("westus").unwrap_err().to_string().contains("more than 100 pages"));
+    let (client, _) = super::client(|_| Answer::status(200).body(r#"{"value":[],"nextLink":"https://evil.example/"}"#));
+    assert!(client.usages("westus").unwrap_err().to_string().contains("no token is sent there"));
+}

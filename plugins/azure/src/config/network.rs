@@ -1,0 +1,63 @@
+//! The subnet that groups are in, found by its name.
+
+use vk_aci::Account;
+
+use super::Reading;
+use super::merge::Said;
+use super::values::{Cidr, Name, SubnetRef};
+use crate::resource::Subnet;
+
+/// What variables and the file say of it, in this order.
+pub(super) struct Parts {
+    pub(super) subnet: (Option<SubnetRef>, Option<SubnetRef>),
+    pub(super) cidr: Option<Cidr>,
+    pub(super) vnet: (Option<Name>, Option<Name>),
+    pub(super) resource_group: (Option<Name>, Option<Name>),
+    pub(super) subscription: (Option<Name>, Option<Name>),
+}
+
+impl Parts {
+    /// Whether there is to be one, found or not.
+    pub(super) const fn is_wanted(&self) -> bool {
+        self.subnet.0.is_some() || self.subnet.1.is_some()
+    }
+
+    /// Its path; none: there is to be none, or it cannot be told as yet.
+    pub(super) fn subnet(self, account: Option<&Account>, own: Option<&str>, reading: &mut Reading) -> Option<Subnet> {
+        let names = ("ACI_SUBNET_NAME", "SubnetName");
+        let subnet = Said { names, variable: self.subnet.0, account: None, file: self.subnet.1 }.counts(reading);
+        if let Some(Cidr(range)) = &self.cidr {
+            match &subnet {
+                None => reading.mistake("SubnetCIDR", "it is the range of a subnet, and SubnetName is missing"),
+                Some(_) => reading.told.push(format!(
+                    "SubnetCIDR {range} does not count: the subnet must be there, and is neither made nor changed \
+                     (az network vnet subnet create --delegations Microsoft.ContainerInstance/containerGroups)"
+                )),
+            }
+        }
+        let name = match subnet? {
+            SubnetRef::Path(path) => return Some(path),
+            SubnetRef::Name(name) => name,
+        };
+        let vnet = account.and_then(|account| account.vnet.as_ref());
+        let mut counts = |names, (variable, file): (Option<Name>, Option<Name>), account: Option<&String>| {
+            let plain = |name: Option<Name>| name.map(|Name(name)| name);
+            Said { names, variable: plain(variable), account: account.cloned(), file: plain(file) }.counts(reading)
+        };
+        let vnet_name = counts(("ACI_VNET_NAME", "vnet"), self.vnet, vnet.map(|vnet| &vnet.name));
+        let names = ("ACI_VNET_RESOURCE_GROUP", "vnet-resource-group");
+        let group = counts(names, self.resource_group, vnet.and_then(|vnet| vnet.resource_group.as_ref()));
+        let names = ("ACI_VNET_SUBSCRIPTION_ID", "vnet-subscription");
+        let subscription = counts(names, self.subscription, None);
+        let Some(vnet_name) = vnet_name else {
+            let why = format!(
+                "it is missing: in which virtual network is the subnet {name}? Write vnet = \"NAME\", set and grant \
+                 ACI_VNET_NAME, or give the subnet's whole path"
+            );
+            reading.miss("vnet", why);
+            return None;
+        };
+        let subscription = subscription.or_else(|| account.map(|account| account.subscription.clone()))?;
+        Some(Subnet::of(&subscription, group.as_deref().or(own)?, &[&vnet_name, &name]))
+    }
+}

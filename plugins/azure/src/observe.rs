@@ -1,0 +1,236 @@
+//! A container group as the status of a pod. What the host adds for all providers (conditions, its own address, order) is
+//! left to it.
+//!
+//! | provisioning state | the group | the pod |
+//! | --- | --- | --- |
+//! | `Failed`, `Canceled` | | Failed: why Azure says, else the last event that says something |
+//! | `Succeeded` | `Stopped` | Failed, `ContainerGroupStopped`, unless its containers have ended for good |
+//! | | `Succeeded`, `Failed` | the same |
+//! | any other, or | any other | as its containers are: Pending until one has begun |
+//! | `Repairing`, `Unhealthy`, `NotAccessible` | | the same, and no container is ready |
+//!
+//! Of a group that says nothing of how it runs, the last that was known holds: what came of it is told by nobody.
+
+mod container;
+#[cfg(test)]
+mod tests;
+
+use vk_aci::group::{ContainerView, Event, GroupState, Properties, ProvisioningState, RestartPolicy};
+use vk_aci::{Cause, Group};
+use vk_provider::status::{ContainerState, ContainerStatus, Phase, PodStatus, Terminated, Text};
+
+use crate::events;
+use crate::poll::Pace;
+use container::Scene;
+
+/// The status of a pod; none: the group does not say how it runs. `cause`: why its making came to nothing, if that is known.
+pub(crate) fn status(group: &Group, cause: Option<&Cause>) -> Option<PodStatus> {
+    let properties = &group.properties;
+    if let Some(word) = came_to_nothing(properties, cause) {
+        return Some(failed(group, &word, cause));
+    }
+    if !says_something(properties) {
+        return None;
+    }
+    let status = containers(group, PodStatus::new(Phase::Pending));
+    let (phase, why) = phase(properties, &status);
+    let mut status = PodStatus { phase, ..status };
+    if let Some((reason, message)) = why {
+        status = ended(status.because(reason, message));
+    }
+    if !matches!(status.phase, Phase::Succeeded | Phase::Failed)
+        && let Some(state) = &properties.provisioning_state
+        && is_out_of_order(state)
+    {
+        status = status.because(state.to_string(), format!("Azure says that the container group is {state}"));
+    }
+    Some(status)
+}
+
+/// What is told of a pod of which nothing is known: it waits.
+pub(crate) fn pending(group: &Group) -> PodStatus {
+    containers(group, PodStatus::new(Phase::Pending))
+}
+
+/// How fast a pod changes that is seen so.
+pub(crate) fn pace(group: &Group, status: &PodStatus) -> Pace {
+    let properties = &group.properties;
+    let is_moving = !matches!(
+        properties.provisioning_state,
+        Some(ProvisioningState::Succeeded | ProvisioningState::Failed | ProvisioningState::Canceled)
+    );
+    match status.phase {
+        Phase::Succeeded | Phase::Failed => Pace::Over,
+        _ if is_moving || status.phase == Phase::Pending => Pace::Changing,
+        _ if restart_policy(properties) != RestartPolicy::Always => Pace::Ending,
+        _ => Pace::Settled,
+    }
+}
+
+/// Whether some container runs, or will, as far as the group says.
+pub(crate) fn runs(group: &Group) -> bool {
+    let properties = &group.properties;
+    let state = properties.instance_view.as_ref().and_then(|view| view.state.as_ref());
+    properties.provisioning_state == Some(ProvisioningState::Succeeded)
+        && matches!(state, Some(GroupState::Running | GroupState::Pending))
+}
+
+/// Its making came to nothing, and Azure keeps trying.
+pub(crate) const fn keeps_trying(group: &Group) -> bool {
+    matches!(group.properties.provisioning_state, Some(ProvisioningState::Failed | ProvisioningState::Canceled))
+}
+
+/// It is over, one container ended badly, and it was not to be started again: Azure may do so all the same.
+pub(crate) fn may_come_back(group: &Group, status: &PodStatus) -> bool {
+    restart_policy(&group.properties) == RestartPolicy::Never && status.phase == Phase::Failed
+}
+
+/// The restart policy; what is not said is Azure's default.
+fn restart_policy(properties: &Properties) -> RestartPolicy {
+    properties.restart_policy.clone().unwrap_or(RestartPolicy::Always)
+}
+
+/// The word for what came to nothing. An operation that failed counts until the group runs all the same.
+fn came_to_nothing(properties: &Properties, cause: Option<&Cause>) -> Option<String> {
+    match &properties.provisioning_state {
+        Some(state @ (ProvisioningState::Failed | ProvisioningState::Canceled)) => Some(state.to_string()),
+        Some(ProvisioningState::Succeeded) => None,
+        _ => cause.map(|_| ProvisioningState::Failed.to_string()),
+    }
+}
+
+fn is_out_of_order(state: &ProvisioningState) -> bool {
+    matches!(state, ProvisioningState::Repairing | ProvisioningState::Unhealthy | ProvisioningState::NotAccessible)
+}
+
+/// Something is said of how it runs, or it is known to be in the making.
+fn says_something(properties: &Properties) -> bool {
+    let views = properties.containers.iter().map(|container| &container.properties.instance_view);
+    let init = properties.init_containers.iter().map(|container| &container.properties.instance_view);
+    properties.instance_view.as_ref().is_some_and(|view| view.state.is_some())
+        || views.chain(init).any(Option::is_some)
+        || matches!(
+            properties.provisioning_state,
+            Some(
+                ProvisioningState::Accepted
+                    | ProvisioningState::Pending
+                    | ProvisioningState::Creating
+                    | ProvisioningState::PreProvisioned
+            )
+        )
+}
+
+/// A status with the group's containers and addresses.
+fn containers(group: &Group, status: PodStatus) -> PodStatus {
+    let properties = &group.properties;
+    let scene = Scene::of(group, !properties.provisioning_state.as_ref().is_some_and(is_out_of_order));
+    let mut status = status;
+    for container in &properties.init_containers {
+        let of = &container.properties;
+        status = status.init_container(scene.init(&container.name, &of.image, of.instance_view.as_ref()));
+    }
+    for container in &properties.containers {
+        let of = &container.properties;
+        status = status.container(scene.ordinary(&container.name, &of.image, of.instance_view.as_ref()));
+    }
+    match properties.ip_address.as_ref().and_then(|address| address.ip.as_deref()) {
+        Some(ip) if !ip.is_empty() => status.pod_ip(ip),
+        _ => status,
+    }
+}
+
+type Why = (Text, String);
+
+/// Where the pod is in its life, and why, if it is at its end before its containers were.
+fn phase(properties: &Properties, status: &PodStatus) -> (Phase, Option<Why>) {
+    let policy = restart_policy(properties);
+    let end = end(policy, &status.container_statuses, &status.init_container_statuses);
+    let state = properties.instance_view.as_ref().and_then(|view| view.state.as_ref());
+    match (properties.provisioning_state.as_ref(), state) {
+        (Some(ProvisioningState::Succeeded), Some(GroupState::Stopped)) => match end {
+            Some(phase) => (phase, None),
+            None => {
+                let message = "the container group was stopped in Azure".to_owned();
+                (Phase::Failed, Some(("ContainerGroupStopped".into(), message)))
+            }
+        },
+        (Some(ProvisioningState::Succeeded), Some(GroupState::Succeeded)) => (Phase::Succeeded, None),
+        (Some(ProvisioningState::Succeeded), Some(GroupState::Failed)) => (Phase::Failed, None),
+        _ => (end.unwrap_or_else(|| if has_begun(status) { Phase::Running } else { Phase::Pending }), None),
+    }
+}
+
+/// How a pod has ended for good; none: it has not.
+fn end(policy: RestartPolicy, containers: &[ContainerStatus], init: &[ContainerStatus]) -> Option<Phase> {
+    if policy == RestartPolicy::Always || containers.is_empty() {
+        return None;
+    }
+    let is_bad = |status: &ContainerStatus| code(status).is_some_and(|code| code != 0);
+    if policy == RestartPolicy::Never && init.iter().any(is_bad) {
+        return Some(Phase::Failed);
+    }
+    let codes: Option<Vec<i32>> = containers.iter().map(code).collect();
+    match codes? {
+        codes if codes.iter().all(|code| *code == 0) => Some(Phase::Succeeded),
+        _ if policy == RestartPolicy::Never => Some(Phase::Failed),
+        _ => None,
+    }
+}
+
+/// The code with which a container has ended.
+const fn code(status: &ContainerStatus) -> Option<i32> {
+    match &status.state {
+        Some(ContainerState::Terminated(end)) => Some(end.exit_code),
+        _ => None,
+    }
+}
+
+/// An ordinary container has been started.
+fn has_begun(status: &PodStatus) -> bool {
+    status.container_statuses.iter().any(|container| {
+        container.restart_count > 0
+            || container.last_state.is_some()
+            || matches!(container.state, Some(ContainerState::Running(_) | ContainerState::Terminated(_)))
+    })
+}
+
+/// A pod whose group came to nothing.
+fn failed(group: &Group, word: &str, cause: Option<&Cause>) -> PodStatus {
+    let (reason, message) = why(group, word, cause);
+    ended(containers(group, PodStatus::new(Phase::Failed)).because(reason, message))
+}
+
+/// Why a group came to nothing: what its operation said, else the last event that says something.
+fn why(group: &Group, word: &str, cause: Option<&Cause>) -> Why {
+    if let Some(cause) = cause {
+        return (cause.class().reason(&cause.code), events::scrubbed(&cause.message));
+    }
+    let properties = &group.properties;
+    let of_group = properties.instance_view.iter().flat_map(|view| &view.events);
+    let views = properties.containers.iter().map(|container| container.properties.instance_view.as_ref());
+    let init = properties.init_containers.iter().map(|container| container.properties.instance_view.as_ref());
+    let of_containers = init.chain(views).flatten().flat_map(|view: &ContainerView| &view.events);
+    let bad = of_group.chain(of_containers).filter(|event| events::is_warning(event));
+    match bad.max_by_key(|event: &&Event| event.last_timestamp) {
+        Some(event) => (events::reason(&event.name).into(), events::scrubbed(&event.message)),
+        None => {
+            (format!("ContainerGroup{word}").into(), format!("Azure says {word} of the container group, and not why"))
+        }
+    }
+}
+
+/// A pod at its end: of containers that have none it is not known.
+fn ended(mut status: PodStatus) -> PodStatus {
+    let message = status.message.clone();
+    let lists = [&mut status.init_container_statuses, &mut status.container_statuses];
+    for container in lists.into_iter().flatten() {
+        let started_at = match &container.state {
+            Some(ContainerState::Terminated(_)) => continue,
+            Some(ContainerState::Running(running)) => running.started_at,
+            _ => None,
+        };
+        let end = Terminated { started_at, message: message.clone(), ..Terminated::unknown() };
+        *container = std::mem::take(container).terminated(end).ready(false);
+    }
+    status
+}

@@ -1,0 +1,204 @@
+//! When each group is looked at. Pure: what is known goes in, what is to be asked comes out. Times are unix milliseconds.
+//!
+//! ```text
+//! once a period   a list: which groups came, went, or have another provisioning state     ─▶ those at once
+//! changing        every period: being made, changed or removed, waiting for a container
+//! settled         after a quarter of the time since the last change, between a period and …
+//!                 … 30 s: it is to end by itself      … 2 min: the rest      … 10 min: it has ended
+//! ```
+//!
+//! All of it takes no more than [`PART`] of what Azure allows; what does not fit waits, oldest due first. So at rest
+//! there are `60 / period × pages` requests a minute for lists, 2 a minute for each pod that is to end, half a one for
+//! each other, and a tenth for each that has ended.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::millis;
+
+/// Reads a second, of 25 that Azure allows: the rest is for creates, removals, logs and people.
+const PART: u64 = 15;
+/// A pod that has been changing for so long without anything new is no longer in a hurry.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// The longest time between two looks at a pod that is to end, or has been changing for long.
+const ENDING: Duration = Duration::from_secs(30);
+/// The same of one that goes on.
+const SETTLED: Duration = Duration::from_secs(120);
+/// The same of one that has ended: only that Azure starts it again, against its restart policy, is of interest.
+const OVER: Duration = Duration::from_secs(600);
+/// What is due within that time is done together.
+const TOGETHER: Duration = Duration::from_secs(1);
+/// The longest pause after requests that failed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How fast a pod changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Pace {
+    /// It is being made, changed or removed, or waits for a container.
+    #[default]
+    Changing,
+    /// It runs, and is to end by itself.
+    Ending,
+    /// It runs, and goes on.
+    Settled,
+    /// It has ended.
+    Over,
+}
+
+/// When a pod was looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Look {
+    /// The last time; 0: never.
+    pub(crate) at: u64,
+    /// When something of it was last seen to change.
+    pub(crate) changed: u64,
+    /// The provisioning state that the last list told; empty: it is in no list.
+    pub(crate) listed: String,
+    pub(crate) pace: Pace,
+    /// The list told something new.
+    pub(crate) urgent: bool,
+    /// It has an operation that may be asked from here on; 0: it has none.
+    pub(crate) operation: u64,
+}
+
+/// What all looks have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Beat {
+    /// When groups were last listed; 0: never.
+    pub(crate) listed: u64,
+    /// When the present window of the budget began, and what was asked in it.
+    pub(crate) window: u64,
+    pub(crate) asked: u64,
+    /// Nothing is asked before: Azure said so, or did not answer.
+    pub(crate) not_before: u64,
+    /// Failures in a row.
+    pub(crate) failures: u32,
+}
+
+/// How fast all of it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rhythm {
+    /// Between two looks at a pod that changes.
+    pub(crate) period: Duration,
+    /// How many times Azure's published rates there are.
+    pub(crate) factor: u32,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Plan<K> {
+    /// Groups are to be listed. Nothing else then: a list may make others due.
+    pub(crate) list: bool,
+    /// These are to be looked at, in this order.
+    pub(crate) looks: Vec<K>,
+    /// When there is something to do again.
+    pub(crate) next: u64,
+}
+
+impl Rhythm {
+    /// Requests in one period.
+    fn allowance(self) -> u64 {
+        let of_period = PART.saturating_mul(self.factor.into()).saturating_mul(millis(self.period)) / 1000;
+        of_period.max(1)
+    }
+}
+
+impl Look {
+    /// When it is due.
+    fn due(&self, rhythm: Rhythm, now: u64) -> u64 {
+        if self.urgent || self.at == 0 {
+            return 0;
+        }
+        let period = millis(rhythm.period);
+        // A clock that was set back makes nothing wait for ever.
+        let at = self.at.min(now);
+        let quiet = at.saturating_sub(self.changed);
+        let grown = |longest: Duration| (quiet / 4).min(millis(longest)).max(period);
+        let interval = match self.pace {
+            Pace::Changing if quiet < millis(PATIENCE) => period,
+            Pace::Changing | Pace::Ending => grown(ENDING),
+            Pace::Settled => grown(SETTLED),
+            Pace::Over => grown(OVER),
+        };
+        at.saturating_add(interval)
+    }
+
+    /// Requests that a look takes.
+    const fn cost(&self, now: u64) -> u64 {
+        if self.asks_operation(now) { 2 } else { 1 }
+    }
+
+    /// Its operation is to be asked too.
+    pub(crate) const fn asks_operation(&self, now: u64) -> bool {
+        self.operation != 0 && self.operation <= now
+    }
+}
+
+impl Beat {
+    /// So many requests were sent.
+    pub(crate) const fn count(&mut self, requests: u64) {
+        self.asked = self.asked.saturating_add(requests);
+    }
+
+    /// A request failed: nothing more is asked for a while, longer each time.
+    pub(crate) fn failed(&mut self, rhythm: Rhythm, retry_after: Option<Duration>, now: u64) {
+        let longest = LONGEST_PAUSE.max(rhythm.period);
+        let doubled = rhythm.period.saturating_mul(1 << self.failures.min(8)).min(longest);
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = now.saturating_add(millis(retry_after.unwrap_or(doubled)));
+    }
+
+    /// One was answered.
+    pub(crate) const fn succeeded(&mut self) {
+        (self.failures, self.not_before) = (0, 0);
+    }
+}
+
+/// What is to be done now.
+pub(crate) fn plan<'a, K: Clone + Ord + 'a>(
+    looks: impl Iterator<Item = (&'a K, &'a Look)>,
+    beat: &mut Beat,
+    rhythm: Rhythm,
+    now: u64,
+) -> Plan<K> {
+    let period = millis(rhythm.period);
+    // Of a clock that was set back nothing is kept.
+    if beat.listed > now || beat.window > now {
+        *beat = Beat { not_before: beat.not_before.min(now.saturating_add(period)), ..Beat::default() };
+    }
+    if now < beat.not_before {
+        return Plan { list: false, looks: Vec::new(), next: beat.not_before };
+    }
+    if now >= beat.window.saturating_add(period) {
+        (beat.window, beat.asked) = (now, 0);
+    }
+    let list_at = if beat.listed == 0 { now } else { beat.listed.saturating_add(period) };
+    if list_at <= now {
+        return Plan { list: true, looks: Vec::new(), next: now };
+    }
+    let mut queue: Vec<(u64, Reverse<u64>, &K, &Look)> =
+        looks.map(|(key, look)| (look.due(rhythm, now), Reverse(now.saturating_sub(look.at)), key, look)).collect();
+    queue.sort_by_key(|(due, age, key, _)| (*due, *age, *key));
+    let mut left = rhythm.allowance().saturating_sub(beat.asked);
+    let (mut taken, mut next) = (Vec::new(), list_at);
+    for (due, _, key, look) in queue {
+        if due > now.saturating_add(millis(TOGETHER)) {
+            next = next.min(due);
+            break;
+        }
+        if left < look.cost(now) {
+            next = next.min(beat.window.saturating_add(period));
+            break;
+        }
+        left -= look.cost(now);
+        taken.push(key.clone());
+    }
+    Plan { list: false, looks: taken, next }
+}
+
+#[cfg(test)]
+mod tests;
