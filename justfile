@@ -65,7 +65,7 @@ compat: plugins _cargo-component
     cargo build --workspace --bins
     "$CARGO_TARGET_DIR/debug/vk-demo" --plugin "$CARGO_TARGET_DIR/cargo-component/plugins/mock.wasm"
 
-# Measure vk-host beside a bare client, in about fifteen minutes (--pods 300,1000 --rounds 5 --full, or only `calls`); builds for release
+# Measure vk-host beside bare clients, in about half an hour (--pods 300,1000 --rounds 5 --full, or only `calls` or `engine`); builds for release
 bench *ARGS: plugins
     @{{ say }} "building vk-host and the benchmark for release"
     cargo build --release --workspace --bin vk-host --bin vk-bench

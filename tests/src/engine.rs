@@ -1,4 +1,5 @@
-//! A private container engine for tests: Docker's, or Podman's where [`CHOICE`] says so, with images made on the spot.
+//! A private container engine for tests, benchmark and demo: Docker's, or Podman's where [`CHOICE`] says so, with images made on
+//! the spot.
 //!
 //! ```text
 //! test program ── unshare: network, mounts, processes ──► sh (PID 1) ──► the same program, its ignored tests
@@ -10,17 +11,19 @@
 //! Contract: whatever way the test program ends, the namespace ends with it, and with that all processes, mounts and interfaces
 //! of the engine. Files are in `target/engine/PID/`: the logs stay, for a look, and what containers wrote does not.
 
+mod address;
 mod api;
 mod daemon;
-mod image;
+pub mod image;
 mod namespace;
 pub mod proxy;
 mod registry;
 
-pub use api::{Api, Container};
+pub use address::Address;
+pub use api::{About, Api, Container};
 pub use daemon::Engine;
 pub use image::{IMAGE, tagged};
-pub use namespace::{Outcome, folder, run_ignored_tests};
+pub use namespace::{Inside, Outcome, folder, lacks, run_ignored_tests};
 pub use registry::Registry;
 
 use std::env;

@@ -1,4 +1,4 @@
-//! The driver: creates and deletes pods, and stamps when a watch tells that they are Running and gone. The same for all sides.
+//! The driver: creates and deletes pods, and stamps when a watch tells that they are Running and gone. The same for all nodes.
 //!
 //! ```text
 //! 16 creators ─┐                        ┌─ sent
@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -106,13 +107,15 @@ struct Stamps {
     gone: Option<Instant>,
 }
 
+/// Makes a pod of this name, the how manieth.
+pub type Template = Arc<dyn Fn(&str, usize) -> Result<Pod> + Send + Sync>;
+
 /// Pods of one run.
 pub struct Load {
     pods: Api<Pod>,
-    namespace: String,
-    node: String,
     prefix: String,
-    wave: Wave,
+    pace: Pace,
+    template: Template,
     stamps: Vec<Stamps>,
     marks: mpsc::UnboundedReceiver<Mark>,
     sender: mpsc::UnboundedSender<Mark>,
@@ -134,33 +137,30 @@ pub struct Latency {
 
 impl Load {
     /// Starts the watch.
-    pub async fn start(client: &Client, namespace: &str, node: &str, prefix: &str, wave: Wave) -> Result<Self> {
+    pub async fn start(
+        client: &Client,
+        namespace: &str,
+        prefix: &str,
+        pods: usize,
+        pace: Pace,
+        template: Template,
+    ) -> Result<Self> {
+        let stamps = vec![Stamps::default(); pods];
         let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
         let (sender, marks) = mpsc::unbounded_channel();
         let (ready, watches) = oneshot::channel();
         let watch = tokio::spawn(watch(pods.clone(), format!("{prefix}-"), ready, sender.clone()));
         watches.await.context("the pods cannot be listed")?;
-        let (namespace, node, prefix) = (namespace.to_owned(), node.to_owned(), prefix.to_owned());
-        Ok(Self {
-            pods,
-            namespace,
-            node,
-            prefix,
-            wave,
-            stamps: vec![Stamps::default(); wave.pods],
-            marks,
-            sender,
-            watch,
-        })
+        Ok(Self { pods, prefix: prefix.to_owned(), pace, template, stamps, marks, sender, watch })
     }
 
     /// Creates all pods and waits until they are Running.
     pub async fn create(&mut self) -> Result<Spans> {
         let (pods, sender, prefix) = (self.pods.clone(), self.sender.clone(), self.prefix.clone());
-        let (namespace, node, content) = (self.namespace.clone(), self.node.clone(), self.wave.content);
+        let template = Arc::clone(&self.template);
         let requests = self.each(move |index| {
             let (pods, sender) = (pods.clone(), sender.clone());
-            let pod = pod(&format!("{prefix}-{index}"), &namespace, &node, content, index);
+            let pod = template(&format!("{prefix}-{index}"), index);
             async move {
                 let _ = sender.send(Mark { pod: index, event: Event::CreateSent, at: Instant::now() });
                 pods.create(&PostParams::default(), &pod?).await.map(drop).context("create a pod")
@@ -189,7 +189,7 @@ impl Load {
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        let Wave { pods: count, pace, .. } = self.wave;
+        let (count, pace) = (self.stamps.len(), self.pace);
         tokio::spawn(async move {
             let (width, mut ticks) = match pace {
                 Pace::AtOnce => (CREATORS, None),
@@ -291,6 +291,11 @@ impl Stamps {
 }
 
 impl Spans {
+    /// What else was measured so.
+    pub fn of(spans: Vec<(Instant, Instant)>) -> Self {
+        Self(spans)
+    }
+
     /// Pods a second, from the first request to the last result.
     pub fn per_second(&self) -> f64 {
         self.0.len() as f64 / self.whole().as_secs_f64().max(f64::EPSILON)
@@ -316,28 +321,31 @@ impl Spans {
     }
 }
 
-/// A pod bound to the node, so that the scheduler is not measured.
-fn pod(name: &str, namespace: &str, node: &str, content: Content, index: usize) -> Result<Pod> {
-    let (token, env) = match content {
-        Content::Minimal => (Some(false), json!([])),
-        Content::Default => {
-            let of = json!({"name": object(index), "key": "value"});
-            let env = json!([
-                {"name": "CONFIG", "valueFrom": {"configMapKeyRef": of}},
-                {"name": "SECRET", "valueFrom": {"secretKeyRef": of}},
-            ]);
-            (None, env)
-        }
-    };
-    Ok(serde_json::from_value(json!({
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "nodeName": node,
-            "automountServiceAccountToken": token,
-            "containers": [{"name": "main", "image": "nginx", "env": env}],
-            "tolerations": [{"operator": "Exists"}],
-        },
-    }))?)
+/// Pods for the mock, bound to the node, so that the scheduler is not measured.
+pub fn template(namespace: &str, node: &str, content: Content) -> Template {
+    let (namespace, node) = (namespace.to_owned(), node.to_owned());
+    Arc::new(move |name, index| {
+        let (token, env) = match content {
+            Content::Minimal => (Some(false), json!([])),
+            Content::Default => {
+                let of = json!({"name": object(index), "key": "value"});
+                let env = json!([
+                    {"name": "CONFIG", "valueFrom": {"configMapKeyRef": of}},
+                    {"name": "SECRET", "valueFrom": {"secretKeyRef": of}},
+                ]);
+                (None, env)
+            }
+        };
+        Ok(serde_json::from_value(json!({
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "nodeName": node,
+                "automountServiceAccountToken": token,
+                "containers": [{"name": "main", "image": "nginx", "env": env}],
+                "tolerations": [{"operator": "Exists"}],
+            },
+        }))?)
+    })
 }
 
 /// Name of the ConfigMap and of the Secret of a run's pod.
@@ -430,7 +438,7 @@ mod tests {
 
     #[test]
     fn only_default_pods_have_something_to_look_up() {
-        let spec = |content| pod("p", "ns", "node", content, 7).unwrap().spec.unwrap();
+        let spec = |content| template("ns", "node", content)("p", 7).unwrap().spec.unwrap();
         let minimal = spec(Content::Minimal);
         assert_eq!(minimal.automount_service_account_token, Some(false));
         assert_eq!(minimal.containers[0].env.as_deref(), Some(&[][..]));

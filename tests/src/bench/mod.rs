@@ -5,7 +5,8 @@
 //! for pods that are minimal, and default:
 //!   for each number of pods, for each round:  bare, vk-host       all at once, 16 creators
 //!   for each round:                           bare, vk-host       20 a second
-//! at last:                                    calls into the mock, without a cluster
+//! then:                                       calls into the mock, without a cluster
+//! at last:                                    pods as real containers, see [`engine`]
 //! ```
 //!
 //! In every second round vk-host comes first, so that neither side always finds the API server as the other has left it.
@@ -16,11 +17,14 @@
 mod bare;
 mod calls;
 mod client;
+mod engine;
 mod load;
 mod report;
 mod requests;
 mod side;
 
+use std::env;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io::Write as _;
@@ -75,6 +79,9 @@ pub struct Arguments {
     /// Calls of each kind into the mock without a cluster; 0: none
     #[arg(long, value_name = "N", default_value_t = CALLS)]
     calls: u16,
+    /// Rounds of pods as real containers, where an engine can run; 0: none
+    #[arg(long, value_name = "N", default_value_t = ENGINE_ROUNDS, value_parser = clap::value_parser!(u16).range(0..=MOST_ROUNDS))]
+    engine: u16,
     /// Measure vk-host only, as a profiler wants it
     #[arg(long)]
     alone: bool,
@@ -82,6 +89,8 @@ pub struct Arguments {
 
 /// A second or two of calls.
 const CALLS: u16 = 2000;
+/// Two minutes each.
+const ENGINE_ROUNDS: u16 = 3;
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -99,15 +108,25 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = CALLS, value_parser = clap::value_parser!(u16).range(1..))]
         calls: u16,
     },
+    /// Measure pods as real containers only, in a namespace with a private Docker engine: needs root
+    Engine(engine::Arguments),
 }
 
 /// Runs the benchmark.
 pub fn run(arguments: Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    match arguments.command {
-        Some(Command::Bare { kubeconfig, node }) => runtime.block_on(bare::run(&kubeconfig, &node)),
-        Some(Command::Calls { calls }) => runtime.block_on(measure_calls(calls)),
-        None => runtime.block_on(measure(&arguments)),
+    match &arguments.command {
+        Some(Command::Bare { kubeconfig, node }) => runtime.block_on(bare::run(kubeconfig, node)),
+        Some(Command::Calls { calls }) => runtime.block_on(measure_calls(*calls)),
+        Some(Command::Engine(of_engine)) if engine::is_inside() => runtime.block_on(engine::measure(of_engine)),
+        Some(Command::Engine(_)) => engine::run(env::args_os().skip(1), true),
+        None => {
+            runtime.block_on(measure(&arguments))?;
+            let Arguments { engine: rounds, alone, .. } = arguments;
+            let words = ["engine".to_owned(), format!("--rounds={rounds}")].into_iter();
+            let words = words.chain(alone.then(|| "--alone".to_owned())).map(OsString::from);
+            if rounds > 0 { engine::run(words, false) } else { Ok(()) }
+        }
     }
 }
 
@@ -177,7 +196,7 @@ impl fmt::Display for Planned {
 
 /// All runs, in their order.
 fn plan(arguments: &Arguments) -> Vec<Planned> {
-    let Arguments { command: _, pods, full, content, rounds, paced, calls: _, alone } = arguments;
+    let Arguments { command: _, pods, full, content, rounds, paced, calls: _, engine: _, alone } = arguments;
     let kinds = if *alone { vec![Kind::VkHost] } else { vec![Kind::Bare, Kind::VkHost] };
     let of_round = |wave: Wave, round: u16| {
         let mut kinds = kinds.clone();
@@ -246,12 +265,15 @@ impl Bench {
         let Planned { wave, round, kind } = planned;
         let ready = side.ready(&self.client).await?;
         // A node is Ready a moment before it has its lease and its first lists, which are no part of what a pod costs.
-        let probe = Wave { pods: 1, content: Content::Minimal, pace: Pace::AtOnce };
-        let mut first = Load::start(&self.client, &self.namespace, side.node(), &format!("p{index}"), probe).await?;
+        let load = async |prefix: &str, Wave { pods, content, pace }| {
+            let template = load::template(&self.namespace, side.node(), content);
+            Load::start(&self.client, &self.namespace, &format!("{prefix}{index}"), pods, pace, template).await
+        };
+        let mut first = load("p", Wave { pods: 1, content: Content::Minimal, pace: Pace::AtOnce }).await?;
         first.create().await?;
         first.delete().await?;
         drop(first);
-        let mut load = Load::start(&self.client, &self.namespace, side.node(), &format!("r{index}"), wave).await?;
+        let mut load = load("r", wave).await?;
         tokio::time::sleep(AFTERGLOW).await;
         let audit_log = self.control_plane.audit_log();
         let (before, began) = (audit_log.end(), Timestamp::now());

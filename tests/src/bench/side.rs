@@ -58,20 +58,29 @@ pub struct Side {
 impl Side {
     /// Starts it, as a node that is new to the cluster.
     pub fn start(kind: Kind, index: usize, control_plane: &ControlPlane, sides: &Path) -> Result<Self> {
-        let node = format!("{}-{index}", kind.name());
-        let kubeconfig = control_plane.node_kubeconfig(&node)?;
-        let folder = sides.join(&node);
+        Self::of(&format!("{}-{index}", kind.name()), control_plane, sides, |node, kubeconfig, folder| match kind {
+            Kind::Bare => bare(node, &kubeconfig),
+            Kind::VkHost => vk_host(node, kubeconfig, folder),
+        })
+    }
+
+    /// Starts a node of this name by a command for it, its kubeconfig and a folder of its own.
+    pub fn of(
+        node: &str,
+        control_plane: &ControlPlane,
+        sides: &Path,
+        command: impl FnOnce(&str, PathBuf, PathBuf) -> Result<Command>,
+    ) -> Result<Self> {
+        let kubeconfig = control_plane.node_kubeconfig(node)?;
+        let folder = sides.join(node);
         fs::create_dir_all(&folder)?;
-        let command = match kind {
-            Kind::Bare => bare(&node, &kubeconfig)?,
-            Kind::VkHost => vk_host(&node, kubeconfig, folder.clone())?,
-        };
         let log = folder.with_extension("log");
+        let command = command(node, kubeconfig, folder)?;
         let out = File::create(&log)?;
         let started = Instant::now();
         let child = process::start(&command, Tie::Asked, out.try_clone()?, out)?;
         let process = Process::of(child.id())?;
-        Ok(Self { user: format!("system:node:{node}"), node, child, process, log, started })
+        Ok(Self { node: node.to_owned(), user: format!("system:node:{node}"), child, process, log, started })
     }
 
     /// Its node's name.

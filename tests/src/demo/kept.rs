@@ -1,7 +1,8 @@
-//! What `--keep` leaves, and `--stop` ends: `target/demo/kept.json` says which processes it is.
+//! What `--keep` leaves, and `--stop` ends: `target/demo/kept.json` says which processes it is, and what is at an engine.
 //!
-//! It is written as soon as there is one, not only once the demo has come to its end: whatever becomes of the demo meanwhile,
-//! `--stop` finds what it has started.
+//! It is written as soon as there is something, not only once the demo has come to its end: whatever becomes of the demo
+//! meanwhile, `--stop` finds what it has started. What is at the user's engine would stay without `--keep` too if the demo were
+//! killed, so it is written down in any case.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::engine::{Engine, Traces};
 use super::failures::Failures;
 use super::scene::{Scene, remove_namespace, remove_node, stop_free};
 use super::screen::{Screen, short};
@@ -27,6 +29,8 @@ struct Kept {
     /// Of a cluster that is not the demo's, from which namespace and node are to be removed.
     elsewhere: Option<PathBuf>,
     namespace: String,
+    /// None: nothing is at an engine that outlives the demo.
+    engine: Option<Traces>,
 }
 
 impl Kept {
@@ -42,6 +46,7 @@ pub fn note(scene: &Scene) -> Result<()> {
         control_plane: scene.free_control_plane(),
         elsewhere: scene.elsewhere().map(Path::to_path_buf),
         namespace: scene.namespace.clone(),
+        engine: scene.engine().ok().filter(|engine| engine.is_users()).map(Engine::traces).cloned(),
     };
     let file = record(&scene.folder);
     let new = file.with_extension("new");
@@ -62,17 +67,19 @@ pub fn leave(screen: &Screen, scene: &Scene) -> Result<()> {
     note(scene)?;
     let control_plane = scene.free_control_plane();
     let control_plane = control_plane.map(|process| format!(", the control plane is process {}", process.pid));
+    let engine = scene.engine().ok().map(|engine| format!("   {}\n", engine.list_command()));
     let kubectl = scene.kubectl_words().join(" ");
     let text = format!(
         "\nThe node and its pods stay. To talk to them:\n\n   \
          export KUBECONFIG={kubeconfig}\n   \
          {alias}\
-         kubectl -n {namespace} get pods -o wide\n\n\
+         kubectl -n {namespace} get pods -o wide\n{engine}\n\
          vk-host is process {host}{control_plane}; the logs are {logs}.\n\
          To end it all: just demo --stop (or {own} --stop)",
         kubeconfig = scene.cluster()?.kubeconfig.display(),
         alias = if kubectl == "kubectl" { String::new() } else { format!("alias kubectl='{kubectl}'\n   ") },
         namespace = scene.namespace,
+        engine = engine.unwrap_or_default(),
         host = scene.host_process()?.pid,
         control_plane = control_plane.unwrap_or_default(),
         logs = scene.logs(),
@@ -86,6 +93,13 @@ pub fn refuse_if_any(folder: &Path) -> Result<()> {
     match read(folder)? {
         Some(kept) if kept.runs() => {
             bail!("a kept demo runs, says {}: end it with `just demo --stop`", record(folder).display())
+        }
+        Some(Kept { engine: Some(traces), .. }) => {
+            let (engine, record) = (traces.address(), record(folder));
+            bail!(
+                "an earlier demo has left something at {engine}, says {}: remove it with `just demo --stop`",
+                record.display()
+            )
         }
         // The machine was started anew, or somebody ended it another way.
         _ => forget(folder),
@@ -114,6 +128,9 @@ pub async fn stop(folder: &Path) -> Result<()> {
     }
     if let Some(process) = kept.control_plane {
         failures.note("stop the control plane", stop_free(process, &folder.join("control-plane")));
+    }
+    if let Some(traces) = &kept.engine {
+        failures.note("clear the container engine", traces.remove().await);
     }
     failures.into_result()?;
     forget(folder)?;

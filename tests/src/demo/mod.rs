@@ -1,27 +1,37 @@
-//! The demo: a cluster, `vk-host` with the mock as its node, and a Deployment's life on it, shown and checked step by step.
+//! The demo: a cluster, `vk-host` as its node, and a Deployment's life on it, shown and checked step by step. The mock plays the
+//! pods, or they are containers of an engine.
 //!
 //! ```text
-//! Arguments ─▶ Scene (control plane, host, kubectl) ─▶ story (the steps) ─▶ Scene::clear, or kept::leave
+//! Arguments ─▶ Scene (control plane, engine, host, kubectl) ─▶ story (the steps) ─▶ Scene::clear, or kept::leave
+//!     └─ no engine runs ─▶ private: the same in a namespace with an engine of its own
 //! ```
 //!
-//! Contract: exit 0 says that every step was checked against the API server and held. Whatever happens, nothing is left
-//! but files in `target/demo`, unless `--keep` asks for it; what a demo that was killed had started for `--keep` is ended by
-//! `--stop`. Clusters that are not the demo's own are used only when named.
+//! Contract: exit 0 says that every step was checked against the API server, and the engine, and held. Whatever happens, nothing
+//! is left but files in `target/demo`, unless `--keep` asks for it; what a demo that was killed had started for `--keep`, or made
+//! at the user's engine, is ended by `--stop`. Clusters that are not the demo's own are used only when named.
 
+mod engine;
 mod failures;
+mod find;
+mod image;
 mod kept;
+mod private;
 mod scene;
 mod screen;
 mod story;
+mod workload;
 
 use std::fs::{self, File, TryLockError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::engine::Kind;
 use crate::host;
+use engine::Planned;
+use find::{Found, find};
 use scene::Scene;
 use screen::{Screen, short};
 
@@ -31,17 +41,22 @@ use screen::{Screen, short};
 #[derive(Debug, Parser)]
 #[command(name = "vk-demo")]
 pub struct Arguments {
+    /// Run the pods as real containers: of the Docker or Podman engine where DOCKER_HOST says (unix:///PATH, tcp://HOST:PORT) or
+    /// at the usual sockets; else, as root, of an engine that is started in a namespace and ends with the demo. The image is made
+    /// on the spot, nothing is pulled, and all that the demo makes is removed from the engine
+    #[arg(long)]
+    docker: bool,
     /// Leave the cluster, the node and two pods running, and say how to talk to them
     #[arg(long)]
     keep: bool,
-    /// Stop what --keep has left, and do nothing else
+    /// Stop what --keep, or a demo that was killed, has left, and do nothing else
     #[arg(long, conflicts_with_all = ["keep", "kubeconfig", "plugin"])]
     stop: bool,
     /// Use this cluster instead of starting one, as the user that the file names: an administrator. The demo makes a
     /// namespace and the node vk-demo there, and removes both. The API server must be able to reach this machine
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// The provider, the mock or another build of it [default: target/plugins/mock.wasm]
+    /// Another build of the provider [default: target/plugins/mock.wasm, with --docker docker.wasm]
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
 }
@@ -53,33 +68,47 @@ pub fn run(arguments: Arguments) -> Result<()> {
 }
 
 async fn play(arguments: Arguments) -> Result<()> {
-    let Arguments { keep, stop, kubeconfig, plugin } = arguments;
+    let Arguments { docker, keep, stop, kubeconfig, plugin } = arguments;
     let folder = host::target().join("demo");
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let folder = folder.canonicalize()?;
-    let _lock = lock(&folder.join("lock"))?;
+    let held = lock(&folder.join("lock"))?;
     if stop {
         return kept::stop(&folder).await;
     }
     kept::refuse_if_any(&folder)?;
+    let found = if docker { Some(find().await?) } else { None };
+    let users = match found {
+        Some(Found::Startable { kind, tried }) => {
+            ensure!(!keep, "--keep: no container engine answers ({tried}), and one of the demo's own ends with it");
+            ensure!(
+                kubeconfig.is_none(),
+                "--kubeconfig: no container engine answers ({tried}), and one of the demo's own is in a network of its own"
+            );
+            drop(held);
+            return play_inside(kind, &tried, &folder).await;
+        }
+        Some(Found::Users(api, about)) => Some((api, about)),
+        Some(Found::Inside) | None => None,
+    };
+    let planned = if docker { Some(Planned::new(&folder, users)?) } else { None };
 
     let mut screen = Screen::new();
-    let mut scene = Scene::new(folder.clone(), kubeconfig, plugin, keep)?;
-    // From here on Ctrl-C is an error like others, after which all is cleared away; so is the end of the terminal.
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    let mut scene = Scene::new(folder.clone(), kubeconfig, plugin, planned, keep)?;
+    let mut interrupts = Interrupts::new()?;
     let told = tokio::select! {
         biased;
-        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
-        _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
-        _ = hangup.recv() => Err(anyhow::anyhow!("the terminal was closed")),
+        error = interrupts.first() => Err(error),
         told = story::tell(&mut screen, &mut scene) => told,
     };
     if keep && told.is_ok() {
         return kept::leave(&screen, &scene);
     }
     let logs = scene.logs();
+    if told.is_err() {
+        // The terminal may be what has gone.
+        let _ = screen.line("\nClearing away …");
+    }
     let cleared = scene.clear().await;
     let told = told.with_context(|| format!("step {} of the demo failed; the logs are {logs}", screen.so_far().0));
     match (told, cleared) {
@@ -94,8 +123,48 @@ async fn play(arguments: Arguments) -> Result<()> {
     ))?)
 }
 
+/// Runs the same demo in a namespace, with an engine of its own.
+async fn play_inside(kind: Kind, tried: &str, folder: &Path) -> Result<()> {
+    let name = kind.name();
+    Screen::new().line(&format!(
+        "No container engine answers ({tried}).\nHence one of the demo's own: {name}, in a namespace that ends with the demo."
+    ))?;
+    let mut interrupts = Interrupts::new()?;
+    tokio::select! {
+        biased;
+        error = interrupts.first() => Err(error),
+        played = private::play(kind, folder) => played,
+    }
+}
+
+/// Signals that would end this program, and with it the chance to clear away: they are errors like others from when this is made.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Interrupts {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the first one.
+    async fn first(&mut self) -> Error {
+        tokio::select! {
+            _ = self.interrupt.recv() => anyhow!("interrupted"),
+            _ = self.terminate.recv() => anyhow!("terminated"),
+            _ = self.hangup.recv() => anyhow!("the terminal was closed"),
+        }
+    }
+}
+
 /// One demo at a time: they share a folder.
-fn lock(path: &std::path::Path) -> Result<File> {
+fn lock(path: &Path) -> Result<File> {
     let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),

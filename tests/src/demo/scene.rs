@@ -1,4 +1,5 @@
-//! What the demo plays on: a control plane of its own or a cluster that was named, a host, and kubectl.
+//! What the demo plays on: a control plane of its own or a cluster that was named, an engine where pods are to be containers, a
+//! host, and kubectl.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -11,10 +12,14 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client};
 use serde_json::Value;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::timeout;
 
+use super::engine::{Engine, Planned};
 use super::failures::Failures;
 use super::kept;
 use super::screen::short;
+use super::workload::{CONTAINED, PLAYED, Workload};
 use crate::cluster::{self, within};
 use crate::control_plane::{self, ControlPlane, succeed};
 use crate::host::{self, HostConfig, STOP_LIMIT};
@@ -24,6 +29,8 @@ use crate::process::{self, Process, Tie};
 pub const NODE: &str = "vk-demo";
 /// As long as a control plane may take that starts while both cores compile.
 const START_LIMIT: Duration = Duration::from_secs(130);
+/// How long an engine may take to make the images.
+const IMAGES_LIMIT: Duration = Duration::from_secs(60);
 /// The namespace controller waits some seconds between its looks.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(60);
 
@@ -37,6 +44,11 @@ pub struct Scene {
     pub namespace: String,
     /// The namespace was made.
     pub namespace_made: bool,
+    /// None: pods are played.
+    planned: Option<Planned>,
+    engine: Option<Engine>,
+    /// Images that are made just now.
+    making: Option<JoinHandle<Result<()>>>,
     plugin: PathBuf,
     existing: Option<PathBuf>,
     kubectl: Kubectl,
@@ -77,9 +89,15 @@ pub struct Kubectl {
 
 impl Scene {
     /// Looks for what is needed, and builds the control plane's program if need be. Starts nothing.
-    pub fn new(folder: PathBuf, existing: Option<PathBuf>, plugin: Option<PathBuf>, keep: bool) -> Result<Self> {
+    pub fn new(
+        folder: PathBuf,
+        existing: Option<PathBuf>,
+        plugin: Option<PathBuf>,
+        planned: Option<Planned>,
+        keep: bool,
+    ) -> Result<Self> {
         host::program()?;
-        let plugin = plugin.map_or_else(|| host::plugin("mock"), Ok)?;
+        let plugin = plugin.map_or_else(|| host::plugin(workload(&planned).provider), Ok)?;
         ensure!(plugin.is_file(), "there is no plugin {}", plugin.display());
         let plugin = plugin.canonicalize()?;
         let existing = existing.map(|file| file.canonicalize().with_context(|| format!("read {}", file.display())));
@@ -93,6 +111,9 @@ impl Scene {
             keep,
             namespace,
             namespace_made,
+            planned,
+            engine: None,
+            making: None,
             plugin,
             existing,
             kubectl,
@@ -113,6 +134,11 @@ impl Scene {
         }
     }
 
+    /// What is rolled out on it.
+    pub fn workload(&self) -> &'static Workload {
+        workload(&self.planned)
+    }
+
     /// A control plane of one's own is started.
     pub fn starts_cluster(&self) -> bool {
         self.existing.is_none()
@@ -128,7 +154,7 @@ impl Scene {
         let dir = self.folder.join("control-plane");
         let cluster = if let Some(kubeconfig) = &self.existing {
             let cluster = Cluster::existing(kubeconfig).await?;
-            self.note_if_kept()?;
+            self.note_if_left()?;
             cluster
         } else if self.keep {
             self.start_free(&dir).await?
@@ -159,7 +185,7 @@ impl Scene {
         let (out, log) = (dir.with_extension("json"), dir.with_extension("log"));
         let mut child = process::start(&up, Tie::Free, File::create(&out)?, File::create(&log)?)?;
         self.control_plane = Some(Running::Free(Process::of(child.id())?));
-        self.note_if_kept()?;
+        self.note_if_left()?;
         let began = Instant::now();
         let ready: Value = loop {
             // The line is written at once, so half a line is not worth a thought but is no JSON either.
@@ -181,8 +207,49 @@ impl Scene {
         Ok(Cluster { version: text("version"), server: text("server"), kubeconfig, node_kubeconfig })
     }
 
-    fn note_if_kept(&self) -> Result<()> {
-        if self.keep { kept::note(self) } else { Ok(()) }
+    /// Writes down what would stay if the demo were killed now.
+    fn note_if_left(&self) -> Result<()> {
+        let at_engine = self.engine.as_ref().is_some_and(Engine::is_users);
+        if self.keep || at_engine { kept::note(self) } else { Ok(()) }
+    }
+
+    /// Pods are containers of an engine.
+    pub fn has_engine(&self) -> bool {
+        self.planned.is_some()
+    }
+
+    /// That of the user's; otherwise one is started.
+    pub fn has_users_engine(&self) -> bool {
+        self.planned.as_ref().is_some_and(Planned::is_users)
+    }
+
+    /// Starts the engine, or finds the user's.
+    pub async fn start_engine(&mut self, client: &Client) -> Result<()> {
+        let planned = self.planned.as_ref().context("no engine was asked for")?;
+        self.engine = Some(planned.begin(client).await?);
+        self.note_if_left()
+    }
+
+    /// Makes the images of the demo, to the end though this is interrupted: an engine makes what it was asked for also when nobody
+    /// waits for it, and then it would be there after all had been removed.
+    pub async fn make_images(&mut self) -> Result<()> {
+        let planned = self.planned.as_ref().context("no engine was asked for")?;
+        let making = planned.make_images(self.engine()?);
+        let result = made(self.making.insert(tokio::spawn(making))).await;
+        self.making = None;
+        result
+    }
+
+    /// The engine that is used.
+    pub fn engine(&self) -> Result<&Engine> {
+        self.engine.as_ref().context("no engine is used")
+    }
+
+    /// Removes from the engine what the demo has made, and ends an engine of its own.
+    pub async fn leave_engine(&mut self) -> Result<()> {
+        self.engine()?.traces().remove().await?;
+        self.engine = None;
+        Ok(())
     }
 
     /// The control plane.
@@ -212,9 +279,9 @@ impl Scene {
             plugin: self.plugin.clone(),
             kubeconfig: self.cluster()?.node_kubeconfig.clone(),
             state_dir: state,
-            provider_config: None,
+            provider_config: self.engine.as_ref().map(Engine::provider_config),
             loopback: self.starts_cluster(),
-            flags: Vec::new(),
+            flags: self.engine.iter().flat_map(Engine::flags).collect(),
         };
         let command = config.command()?;
         let words = std::iter::once(command.get_program()).chain(command.get_args());
@@ -223,7 +290,7 @@ impl Scene {
         let log = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         self.host = Some(process::start(&command, tie, log.try_clone()?, log)?);
         self.node_made = true;
-        self.note_if_kept()?;
+        self.note_if_left()?;
         Ok(words)
     }
 
@@ -284,13 +351,21 @@ impl Scene {
     /// Removes what is there, whatever the story was about. The error tells all that could not be removed.
     pub async fn clear(mut self) -> Result<()> {
         let mut failures = Failures::default();
-        let client = match &self.existing {
-            Some(kubeconfig) if self.namespace_made || self.node_made => {
-                failures.note("use the cluster", cluster::client(kubeconfig).await)
+        if let Some(making) = self.making.take() {
+            failures.note("make the images", made(making).await);
+        }
+        // One of the demo's own ends with all that is in it, as the control plane does.
+        let engine = self.engine.take();
+        let users_engine = engine.as_ref().filter(|engine| engine.is_users());
+        let client = match &self.cluster {
+            Some(cluster)
+                if (self.existing.is_some() || users_engine.is_some()) && (self.namespace_made || self.node_made) =>
+            {
+                failures.note("use the cluster", cluster::client(&cluster.kubeconfig).await)
             }
             _ => None,
         };
-        // Before the host stops: it is who says that the pods have ended.
+        // Before the host stops: it is who ends the pods, and says so.
         if let (Some(client), true) = (&client, self.namespace_made) {
             let what = format!("remove namespace {}", self.namespace);
             failures.note(&what, remove_namespace(client, &self.namespace).await);
@@ -302,9 +377,20 @@ impl Scene {
             failures.note("remove the node", remove_node(client).await);
         }
         failures.note("stop the control plane", self.stop_cluster());
+        if let Some(engine) = users_engine {
+            failures.note("clear the container engine", engine.traces().remove().await);
+        }
         failures.into_result()?;
         kept::forget(&self.folder)
     }
+}
+
+async fn made(making: impl Future<Output = Result<Result<()>, JoinError>>) -> Result<()> {
+    timeout(IMAGES_LIMIT, making).await.context("the engine hangs")??
+}
+
+fn workload(planned: &Option<Planned>) -> &'static Workload {
+    if planned.is_some() { &CONTAINED } else { &PLAYED }
 }
 
 impl Cluster {

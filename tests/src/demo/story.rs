@@ -1,4 +1,5 @@
-//! The steps of the demo. Each runs what a user would run, shows it, and asks the API server whether it came true.
+//! The steps of the demo. Each runs what a user would run, shows it, and asks the API server whether it came true; where pods are
+//! containers of an engine, it is asked too.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 use super::scene::{NODE, Scene};
 use super::screen::{Screen, short};
 use crate::cluster::{self, condition, create_namespace, event, phase, pod_condition, within};
+use crate::engine::Container;
 
 /// What may take long: a first compilation of the plugin, a roll-out, both on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -23,21 +25,23 @@ const LIMIT: Duration = Duration::from_secs(120);
 const LIMIT_FLAG: &str = "--timeout=120s";
 /// No command of the demo takes longer unless it hangs.
 const COMMAND_LIMIT: Duration = Duration::from_secs(150);
-/// Lines of `kubectl logs --follow` to wait for; the mock writes one a second.
+/// Lines of `kubectl logs --follow` to wait for; the pods write one a second.
 const FOLLOWED_LINES: usize = 3;
-
-const FIRST_IMAGE: &str = "nginx:1.28";
-const SECOND_IMAGE: &str = "nginx:1.29";
+/// The exit code of what SIGKILL has ended.
+const KILLED: i32 = 137;
 
 /// Tells it, up to the end or, if the scene is to be kept, up to where it is still full.
 pub async fn tell(screen: &mut Screen, scene: &mut Scene) -> Result<()> {
     let mut story = Story::begin(screen, scene).await?;
+    story.engine().await?;
     story.node().await?;
     story.roll_out().await?;
+    story.containers().await?;
     story.logs().await?;
     story.scale(5).await?;
     story.scale(2).await?;
     story.update().await?;
+    story.crash().await?;
     story.events().await?;
     story.describe().await?;
     if story.scene.keep {
@@ -52,6 +56,8 @@ struct Story<'a> {
     scene: &'a mut Scene,
     client: Client,
     namespace: String,
+    /// The image of the manifest, and the one that it is updated to.
+    images: [&'static str; 2],
 }
 
 impl<'a> Story<'a> {
@@ -68,11 +74,30 @@ impl<'a> Story<'a> {
         let namespace = scene.namespace.clone();
         scene.namespace_made = true;
         create_namespace(&client, &namespace).await?;
-        Ok(Self { screen, scene, client, namespace })
+        let images = scene.workload().images;
+        Ok(Self { screen, scene, client, namespace, images })
+    }
+
+    /// An engine, with the images that there is no registry for.
+    async fn engine(&mut self) -> Result<()> {
+        if !self.scene.has_engine() {
+            return Ok(());
+        }
+        if self.scene.has_users_engine() {
+            self.screen.step("A container engine that is there already")?;
+        } else {
+            self.screen.step("A container engine, in the same namespace")?;
+        }
+        self.scene.start_engine(&self.client).await?;
+        let engine = self.scene.engine()?;
+        self.screen.verified(&format!("{} answers at {}", engine.title(), engine.address()))?;
+        self.scene.make_images().await?;
+        Ok(self.screen.verified(&format!("it has {}, made for the demo", self.images.join(" and ")))?)
     }
 
     async fn node(&mut self) -> Result<()> {
-        self.screen.step("vk-host, with the mock as its provider, becomes a node")?;
+        let provider = self.scene.workload().provider;
+        self.screen.step(&format!("vk-host, with {provider} as its provider, becomes a node"))?;
         let words = self.scene.start_host()?;
         self.screen.command(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
         let nodes: Api<Node> = Api::all(self.client.clone());
@@ -100,9 +125,23 @@ impl<'a> Story<'a> {
 
     async fn roll_out(&mut self) -> Result<()> {
         self.screen.step("Three pods, by a Deployment that tolerates the node's taint")?;
-        let manifest = short(&Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/web.yaml"));
+        let manifest = short(&Path::new(env!("CARGO_MANIFEST_DIR")).join("demo").join(self.scene.workload().manifest));
         self.kubectl(&["apply", "-f", &manifest]).await?;
-        self.rolled_out(3, FIRST_IMAGE).await
+        self.rolled_out(3, self.images[0]).await
+    }
+
+    async fn containers(&mut self) -> Result<()> {
+        if !self.scene.has_engine() {
+            return Ok(());
+        }
+        self.screen.step("The same pods at the engine: a container each, and the sandbox that it has joined")?;
+        let (containers, pods) = (self.scene.engine()?.containers().await?, self.pods().await?);
+        for container in &containers {
+            self.screen.output(&format!("{:<8} {}", container.state, container.name()))?;
+        }
+        let running = containers.iter().filter(|container| container.state == "running").count();
+        ensure!(running == 2 * pods.len() && running == containers.len(), "{} pods are {containers:?}", pods.len());
+        Ok(self.screen.verified(&format!("{} pods are {running} containers, and all of them run", pods.len()))?)
     }
 
     async fn logs(&mut self) -> Result<()> {
@@ -119,16 +158,44 @@ impl<'a> Story<'a> {
     async fn scale(&mut self, replicas: usize) -> Result<()> {
         self.screen.step(&format!("{replicas} pods"))?;
         self.kubectl(&["scale", "deployment/web", &format!("--replicas={replicas}")]).await?;
-        self.rolled_out(replicas, FIRST_IMAGE).await
+        self.rolled_out(replicas, self.images[0]).await
     }
 
     async fn update(&mut self) -> Result<()> {
         let before = self.names().await?;
         self.screen.step("Another image: new pods replace the old ones, one after the other")?;
-        self.kubectl(&["set", "image", "deployment/web", &format!("web={SECOND_IMAGE}")]).await?;
-        self.rolled_out(2, SECOND_IMAGE).await?;
+        let image = self.images[1];
+        self.kubectl(&["set", "image", "deployment/web", &format!("web={image}")]).await?;
+        self.rolled_out(2, image).await?;
         ensure!(before.is_disjoint(&self.names().await?), "a pod is left of those before the update");
         Ok(())
+    }
+
+    /// A container ends badly, and nobody has told the node.
+    async fn crash(&mut self) -> Result<()> {
+        if !self.scene.has_engine() {
+            return Ok(());
+        }
+        let pod = self.first_pod().await?;
+        self.screen.step("A container is killed at the engine, and started again")?;
+        let said = self.run(&["logs", &pod]).await?.0;
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let uid = pods.get(&pod).await?.metadata.uid;
+        let engine = self.scene.engine()?;
+        let containers = engine.containers().await?;
+        let its = containers.iter().find(|container| container.is_attempt() && Some(container.pod()) == uid.as_deref());
+        self.screen.output(&engine.kill(its.context("the pod has no container")?).await?)?;
+        within(LIMIT, "the container was started again", || async {
+            Ok(is_restarted(&pods.get(&pod).await?).then_some(()))
+        })
+        .await?;
+        self.kubectl(&["get", "pod", &pod]).await?;
+        self.kubectl(&["logs", "--previous", "--tail=1", &pod]).await?;
+        let last = self.run(&["logs", "--previous", &pod]).await?.0;
+        ensure!(last.starts_with(&said), "it had said {said:?}, and its log is {last:?}");
+        Ok(self.screen.verified(&format!(
+            "it was restarted once, its exit code {KILLED} is told, and what it had said is kept"
+        ))?)
     }
 
     async fn events(&mut self) -> Result<()> {
@@ -159,6 +226,11 @@ impl<'a> Story<'a> {
         self.kubectl(&["get", "pods"]).await?;
         ensure!(self.pods().await?.is_empty(), "there are still pods: {:?}", self.names().await?);
         self.screen.verified("no pod is left")?;
+        if let Ok(engine) = self.scene.engine() {
+            let gone = || async { Ok(engine.has_no_pods().await?.then_some(())) };
+            within(LIMIT, "the engine has nothing of the pods", gone).await?;
+            self.screen.verified("nor is a container or a volume of them at the engine")?;
+        }
 
         self.screen.step("The namespace too")?;
         let namespace = self.namespace.clone();
@@ -180,6 +252,12 @@ impl<'a> Story<'a> {
         let nodes: Api<Node> = Api::all(self.client.clone());
         ensure!(nodes.get_opt(NODE).await?.is_none(), "the node is still there");
         self.scene.node_removed();
+        if let Ok(engine) = self.scene.engine() {
+            let address = engine.address().to_string();
+            self.screen.step("The engine is left as it was")?;
+            self.scene.leave_engine().await?;
+            self.screen.verified(&format!("no container, volume or image of the demo is at {address}"))?;
+        }
         if self.scene.starts_cluster() {
             self.screen.step("The control plane stops")?;
             let gone = self.scene.stop_cluster()?;
@@ -199,9 +277,29 @@ impl<'a> Story<'a> {
         .await;
         self.kubectl(&["get", "pods", "-o", "wide"]).await?;
         settled?;
-        Ok(self
-            .screen
-            .verified(&format!("{replicas} pods with {image} are Running and Ready on {NODE}, no other is there"))?)
+        self.screen
+            .verified(&format!("{replicas} pods with {image} are Running and Ready on {NODE}, no other is there"))?;
+        if self.scene.has_engine() {
+            self.run_at_engine(image).await?;
+            self.screen.verified("each is one container of that image at the engine, and no other is there")?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the engine has a container of this image for each pod, and none besides.
+    async fn run_at_engine(&self, image: &str) -> Result<()> {
+        let engine = self.scene.engine()?;
+        let pods = self.pods().await?;
+        let wanted: BTreeSet<&str> = pods.iter().filter_map(|pod| pod.metadata.uid.as_deref()).collect();
+        within(LIMIT, "the engine has a container for each pod", || async {
+            let mut containers = engine.containers().await?;
+            containers.retain(Container::is_attempt);
+            let found: BTreeSet<&str> = containers.iter().map(Container::pod).collect();
+            let as_wanted = |container: &Container| container.state == "running" && container.image() == Some(image);
+            let all = found == wanted && containers.len() == wanted.len() && containers.iter().all(as_wanted);
+            if all { Ok(Some(())) } else { bail!("it has {containers:?}") }
+        })
+        .await
     }
 
     async fn pods(&self) -> Result<Vec<Pod>> {
@@ -289,6 +387,15 @@ fn is_running(pod: &Pod, image: &str) -> bool {
             spec.node_name.as_deref() == Some(NODE) && spec.containers.iter().all(|c| c.image.as_deref() == Some(image))
         })
         && pod.status.as_ref().is_some_and(|status| status.pod_ip.is_some())
+}
+
+/// Its container was killed once, and is Ready again.
+fn is_restarted(pod: &Pod) -> bool {
+    let status = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()?.first());
+    status.is_some_and(|status| {
+        let last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+        status.ready && status.restart_count == 1 && last.is_some_and(|last| last.exit_code == KILLED)
+    })
 }
 
 /// The sections of what `kubectl describe` says that begin so.

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use super::{Api, Kind, folder, image, namespace, program};
 use crate::cluster::within;
 use crate::control_plane::succeed;
-use crate::process::{Tie, start};
+use crate::process::{Process, Tie, start};
 
 /// How long an engine may take to answer. After a kill it first ends what it finds running, with ten seconds' grace.
 const START_LIMIT: Duration = Duration::from_secs(40);
@@ -51,6 +51,17 @@ impl Engine {
     ///
     /// As [`shared`](Self::shared).
     pub async fn own(name: &str) -> Result<Self> {
+        let engine = Self::bare(name).await?;
+        image::import(&engine.api).await.context("import the image of all tests")?;
+        Ok(engine)
+    }
+
+    /// The same without any image.
+    ///
+    /// # Errors
+    ///
+    /// It does not come up.
+    pub async fn bare(name: &str) -> Result<Self> {
         static NUMBER: AtomicU8 = AtomicU8::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = folder()?.join(name);
@@ -60,7 +71,6 @@ impl Engine {
         let engine = Self { kind, name: name.to_owned(), number, folder, api, process: Mutex::default() };
         engine.prepare()?;
         engine.start().await?;
-        image::import(&engine.api).await.context("import the image of all tests")?;
         Ok(engine)
     }
 
@@ -77,6 +87,16 @@ impl Engine {
     /// What it says of itself.
     pub fn api(&self) -> &Api {
         &self.api
+    }
+
+    /// Its process, which has made those of its own that run containers.
+    ///
+    /// # Errors
+    ///
+    /// It does not run.
+    pub fn process(&self) -> Result<Process> {
+        let process = self.process.lock().map_err(|_| anyhow!("another test panicked"))?;
+        Process::of(process.as_ref().context("the engine does not run")?.id())
     }
 
     /// Starts it and waits until it answers.
@@ -121,14 +141,14 @@ impl Engine {
 
     /// What has to be there before it starts.
     fn prepare(&self) -> Result<()> {
+        let (interface, address) = (self.interface(), format!("{}.1/24", self.subnet()));
+        // A bridge has the lowest address of what is plugged in, unless it is given one: containers would send to one that is no more.
+        let hardware = format!("02:42:0a:63:{:02x}:01", self.number);
+        ip(&["link", "add", &interface, "address", &hardware, "type", "bridge"])?;
+        ip(&["address", "add", &address, "dev", &interface])?;
+        ip(&["link", "set", &interface, "up"])?;
         match self.kind {
-            Kind::Docker => {
-                let (interface, address) = (self.interface(), format!("{}.1/24", self.subnet()));
-                ip(&["link", "add", &interface, "type", "bridge"])?;
-                ip(&["address", "add", &address, "dev", &interface])?;
-                ip(&["link", "set", &interface, "up"])?;
-                Ok(fs::write(self.file("daemon.json"), "{}")?)
-            }
+            Kind::Docker => Ok(fs::write(self.file("daemon.json"), "{}")?),
             Kind::Podman => self.prepare_podman(),
         }
     }

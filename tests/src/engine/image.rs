@@ -24,12 +24,21 @@ pub fn tagged(tag: u32) -> String {
     format!("{IMAGE}:{tag}")
 }
 
-/// Makes the image.
+/// Makes the image of all tests.
 pub(super) async fn import(api: &Api) -> Result<()> {
-    let path = format!("/images/create?fromSrc=-&repo={IMAGE}&tag=latest");
-    api.send(Method::POST, &path, &[("content-type", "application/x-tar")], root()?).await?;
-    for tag in TAGS {
-        api.send(Method::POST, &format!("/images/{IMAGE}:latest/tag?repo={IMAGE}&tag={tag}"), &[], Vec::new()).await?;
+    make(api, IMAGE, &TAGS, root()?).await
+}
+
+/// Makes an image of a root directory, an archive. Its name has these tags, and `latest`: Podman gives no other to what it imports.
+///
+/// # Errors
+///
+/// The engine does not answer, or refuses.
+pub async fn make(api: &Api, name: &str, tags: &[&str], root: Vec<u8>) -> Result<()> {
+    let path = format!("/images/create?fromSrc=-&repo={name}&tag=latest");
+    api.send(Method::POST, &path, &[("content-type", "application/x-tar")], root).await?;
+    for tag in tags {
+        api.send(Method::POST, &format!("/images/{name}:latest/tag?repo={name}&tag={tag}"), &[], Vec::new()).await?;
     }
     Ok(())
 }
@@ -52,7 +61,12 @@ fn root() -> Result<Vec<u8>> {
     Ok(tar.into_inner()?)
 }
 
-fn put(tar: &mut Builder<Vec<u8>>, path: &str, kind: EntryType, mode: u32, content: &[u8]) -> Result<()> {
+/// Adds something of root's to an archive.
+///
+/// # Errors
+///
+/// The path is none that an archive can hold.
+pub fn put(tar: &mut Builder<Vec<u8>>, path: &str, kind: EntryType, mode: u32, content: &[u8]) -> Result<()> {
     let mut header = header(kind, mode, u64::try_from(content.len())?);
     Ok(tar.append_data(&mut header, path, content)?)
 }

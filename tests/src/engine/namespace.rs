@@ -1,13 +1,14 @@
-//! A namespace of its own for a test program, in which it runs its ignored tests.
+//! A namespace of its own for a program, which starts itself again inside and lets that write where it writes itself.
 //!
-//! A test harness has no `main` that could do this first. So one ordinary test starts the same program again inside, with all of
-//! its ignored tests, and lets it write where it writes itself.
+//! A test harness has no `main` that could do this first. So one ordinary test starts the same program again, with all of
+//! its ignored tests.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
@@ -16,23 +17,23 @@ use nix::unistd::geteuid;
 
 use super::{CHOICE, Kind, program, search_path};
 use crate::host::target;
-use crate::process::{Tie, start};
+use crate::process::{Process, Tie, start};
 
 /// Says to the program inside where its files are.
 const FOLDER: &str = "VK_TEST_ENGINE_FOLDER";
 /// Words of which one must be in the name of a test that is to run inside; none: all run.
 const ONLY: &str = "VK_TEST_ONLY";
+/// Set: tests that take many minutes run too.
+const SLOW: &str = "VK_TEST_SLOW";
+/// How their names begin.
+const SLOW_TESTS: &str = "slow::";
 /// Tests at once. They wait most of the time; more would make each other late on two processors.
 const AT_ONCE: &str = "8";
 
 /// What every engine needs, each with the Debian package that has it.
-const PROGRAMS: [(&str, &str); 5] = [
-    ("unshare", "util-linux"),
-    ("mount", "mount"),
-    ("ip", "iproute2"),
-    ("busybox", "busybox-static"),
-    ("docker-registry", "docker-registry"),
-];
+const PROGRAMS: [(&str, &str); 3] = [("unshare", "util-linux"), ("mount", "mount"), ("ip", "iproute2")];
+/// What tests need beside it.
+const TEST_PROGRAMS: [(&str, &str); 2] = [("busybox", "busybox-static"), ("docker-registry", "docker-registry")];
 
 /// What PID 1 does: without it nobody would reap what the engine leaves. `/run` is the engine's own, and short enough for the
 /// names of sockets. With loopback alone, programs that ask which kinds of addresses there are would find none: hence a bridge.
@@ -48,7 +49,9 @@ exit $?
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// Podman knows no other.
 const PODMANS: &str = "libpod_parent";
-/// How long the kernel may take to let go of the cgroups of processes that it has just killed.
+/// How long the kernel may take to end what is in a namespace.
+const END_LIMIT: Duration = Duration::from_secs(10);
+/// How long it may take to let go of the cgroups of processes that it has just killed.
 const CGROUP_LIMIT: Duration = Duration::from_secs(5);
 /// How often they are tried.
 const CGROUP_EVERY: Duration = Duration::from_millis(20);
@@ -67,6 +70,76 @@ pub enum Outcome {
     Skipped(String),
 }
 
+/// This program once more, in a namespace. Whatever way the two end, the namespace ends with them. When this is dropped it is
+/// ended, and what its engines have left is removed.
+#[derive(Debug)]
+pub struct Inside {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Inside {
+    /// Starts this program with these arguments, for an engine of this kind. Its files are in a folder below `parent`, and it is
+    /// told which. Must not be called inside of another.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub fn start(kind: Kind, parent: &Path, arguments: impl IntoIterator<Item = OsString>) -> Result<Self> {
+        remove_leftovers(parent);
+        let folder = parent.join(process::id().to_string());
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        let command = command(kind, &folder, arguments)?;
+        let child = start(&command, Tie::Killed, inherited(&io::stdout())?, inherited(&io::stderr())?)?;
+        Ok(Self { child, folder })
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be waited for.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        Ok(self.child.wait()?)
+    }
+
+    /// How it ended; none: it has not.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// The namespace's first process. All others in it have ended when it has.
+    fn first(&self) -> Option<Process> {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+        Process::of(children.split_whitespace().next()?.parse().ok()?).ok()
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let first = self.first();
+            // It may end this moment. The first process is killed with it.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            if let Some(first) = first {
+                first.wait_end(END_LIMIT);
+            }
+        }
+        remove_engine(&self.folder);
+    }
+}
+
 /// Runs the ignored tests of this program in a namespace, and removes what they leave. Must not be called inside of one.
 ///
 /// # Errors
@@ -75,17 +148,11 @@ pub enum Outcome {
 pub fn run_ignored_tests() -> Result<Outcome> {
     let chosen = Kind::chosen()?;
     let kind = chosen.unwrap_or(Kind::Docker);
-    if let Some(why) = lacks(kind) {
+    if let Some(why) = lacks(kind, &TEST_PROGRAMS) {
         return if chosen.is_some() { bail!("{CHOICE}={}: {why}", kind.name()) } else { Ok(Outcome::Skipped(why)) };
     }
-    let parent = target().join("engine");
-    remove_leftovers(&parent);
-    let folder = parent.join(process::id().to_string());
-    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    let mut child = start(&command(kind, &folder)?, Tie::Killed, inherited(&io::stdout())?, inherited(&io::stderr())?)?;
-    let status = child.wait()?;
-    remove_engine(&folder);
-    Ok(Outcome::Ran { status, folder })
+    let mut inside = Inside::start(kind, &target().join("engine"), test_arguments())?;
+    Ok(Outcome::Ran { status: inside.wait()?, folder: inside.folder().to_owned() })
 }
 
 /// The folder of the program that runs inside.
@@ -98,15 +165,23 @@ pub fn folder() -> Result<PathBuf> {
     folder.context("this test needs an engine in a namespace: the one test that is not ignored runs it there")
 }
 
-fn command(kind: Kind, folder: &Path) -> Result<Command> {
+fn command(kind: Kind, folder: &Path, arguments: impl IntoIterator<Item = OsString>) -> Result<Command> {
     let unshare = program("unshare").context("no unshare")?;
     let mut command = Command::new(unshare);
     command.args(["--net", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]);
-    command.args(["--propagation", "private", "/bin/sh", "-c", INIT, "sh"]).arg(env::current_exe()?);
-    command.args(["--ignored", "--test-threads", AT_ONCE]);
-    command.args(env::var(ONLY).unwrap_or_default().split_whitespace());
+    command.args(["--propagation", "private", "/bin/sh", "-c", INIT, "sh"]).arg(env::current_exe()?).args(arguments);
     command.env("PATH", search_path()).env(FOLDER, folder).env(CHOICE, kind.name());
     Ok(command)
+}
+
+/// What a test harness is told to run.
+fn test_arguments() -> Vec<OsString> {
+    let mut arguments = vec!["--ignored", "--test-threads", AT_ONCE];
+    if env::var_os(SLOW).is_none() {
+        arguments.extend(["--skip", SLOW_TESTS]);
+    }
+    let only = env::var(ONLY).unwrap_or_default();
+    arguments.into_iter().chain(only.split_whitespace()).map(OsString::from).collect()
 }
 
 /// The same open file, for a child.
@@ -114,10 +189,11 @@ fn inherited(stream: &impl AsFd) -> Result<File> {
     Ok(stream.as_fd().try_clone_to_owned()?.into())
 }
 
-/// What is missing here; none: nothing.
-fn lacks(kind: Kind) -> Option<String> {
-    let missing: Vec<&(&str, &str)> =
-        PROGRAMS.iter().chain(kind.programs()).filter(|(name, _)| program(name).is_none()).collect();
+/// Why no engine of this kind can be started in a namespace here; these further programs are needed too, each with the Debian
+/// package that has it. None: it can.
+pub fn lacks(kind: Kind, further: &[(&'static str, &'static str)]) -> Option<String> {
+    let needed = PROGRAMS.iter().chain(further).chain(kind.programs());
+    let missing: Vec<&(&str, &str)> = needed.filter(|(name, _)| program(name).is_none()).collect();
     if !missing.is_empty() {
         let list =
             |of: fn(&(&'static str, &'static str)) -> &'static str| missing.iter().copied().map(of).collect::<Vec<_>>();

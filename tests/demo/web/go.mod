@@ -1,0 +1,3 @@
+module vk-demo-web
+
+go 1.26.0
