@@ -4,10 +4,12 @@
 //! its own when an engine does not have it; or, into another image that the operator names, as a file before the
 //! sandbox starts.
 
+use std::time::Duration;
+
 use vk_engine::archive::{Owner, Pack};
 use vk_engine::exec::ExecSpec;
 use vk_engine::frame::Frames;
-use vk_provider::{Error, Result, clock};
+use vk_provider::{Error, Result, clock, store};
 
 use crate::context::Context;
 use crate::names::digest;
@@ -15,6 +17,9 @@ use crate::volumes::ROOT;
 
 /// Where the program is, in our own image as in others.
 const PROGRAM: &str = "vk-pause";
+/// Held while the image is uploaded, and no longer than this: it is a few kilobytes.
+const UPLOAD: &str = "pause/upload";
+const UPLOAD_LONGEST: Duration = Duration::from_secs(30);
 /// So that no registry is asked for it.
 const REPOSITORY: &str = "localhost/vk-pause";
 /// What the program may write: one line.
@@ -45,6 +50,12 @@ pub(crate) fn provide_image(context: &Context) -> Result<()> {
     match &context.config.pause_image {
         Some(image) => crate::images::pull_anonymously(context, image).map(drop),
         None => {
+            // One at a time: of an image that is uploaded twice the former loses its name, and stays in the engine without one.
+            let turn = store::acquire(UPLOAD, UPLOAD_LONGEST);
+            turn.wait()?;
+            if context.engine.image(&image(context))?.is_some() {
+                return Ok(());
+            }
             let root = Some(ROOT.trim_start_matches('/'));
             let archive = pack(program(context)?, root).map_err(|error| unpackable(&error))?;
             Ok(context.engine.import_image(&own_repository(), archive)?)

@@ -6,6 +6,7 @@ use vk_provider::{Code, Containers as _, Deletion, Effect, Error, Volumes as _, 
 use super::engine::Engine;
 use super::{files, plain, pod, rendered, sandboxed, start};
 use crate::Docker;
+use crate::context::Context;
 use crate::volumes::files::directory;
 use crate::volumes::files::tests::told;
 
@@ -23,6 +24,7 @@ fn a_sandbox_is_made_with_its_volumes_and_the_program_is_uploaded_once() {
     let sandbox = Docker::ensure_sandbox(web).unwrap();
     assert_eq!(addresses(&sandbox), (true, vec!["172.17.0.2"]));
     assert_eq!((sandbox.revision.as_deref(), sandbox.host_ip.as_deref()), (Some("1-pod"), Some("192.0.2.1")));
+    let image = crate::pause::image(&Context::reach().unwrap());
     assert_eq!(
         engine.asked(),
         [
@@ -31,6 +33,8 @@ fn a_sandbox_is_made_with_its_volumes_and_the_program_is_uploaded_once() {
             "POST /volumes/create?k8s_vol_u_cm",
             "POST /volumes/create?k8s_vol_u_tmp",
             "POST /containers/create?k8s_POD_web_default_u_0",
+            // Another call may have brought it meanwhile.
+            &format!("GET /images/{image}/json"),
             "GET /info",
             "POST /images/create",
             "POST /containers/create?k8s_POD_web_default_u_0",
