@@ -17,9 +17,9 @@ use crate::labels::Mark;
 use crate::manifest::Spec;
 use crate::volumes::ROOT;
 
-/// A sandbox that is made is started right away. A start that comes later may be somebody else's, after which it is
-/// empty.
-const SOON: Duration = Duration::from_secs(2);
+/// A sandbox that is made is started right away, as soon as a busy engine comes to it. A start that comes later may be
+/// somebody else's, after which it is empty.
+const SOON: Duration = Duration::from_secs(60);
 /// How much later than its containers a sandbox may have started. Within one sandbox containers come after it; a clock
 /// that is set by a little must not end a pod.
 const SLACK_SECONDS: u64 = 2;
@@ -46,9 +46,11 @@ fn marker(sandbox: &Details) -> String {
     format!(".filled-{}", sandbox.state.started_at.map_or(0, Time::as_nanos))
 }
 
-/// It started when it was made, as far as can be told without a look at its files.
+/// It was started once, as far as can be told without a look at its files: engines remember over a start when a container
+/// last ended, but for Podman, which forgets it with its machine's end.
 fn is_first_start(sandbox: &Details) -> bool {
-    sandbox.state.started_at.zip(sandbox.created).is_some_and(|(started, made)| started.since(made) < SOON)
+    let soon = sandbox.state.started_at.zip(sandbox.created).is_some_and(|(started, made)| started.since(made) < SOON);
+    soon && sandbox.state.finished_at.is_none()
 }
 
 /// A pod's sandbox, as the host sees it. Containers join it once it is filled, so that one that has none may not be: a host

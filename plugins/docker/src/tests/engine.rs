@@ -202,11 +202,13 @@ impl State {
 
     fn events(&self, received: &Received) -> Answer {
         let since: f64 = received.parameter("since").unwrap().parse().unwrap();
-        let remembered = self.remembered.iter().filter(|line| {
+        // From the end to the first that is older, as Docker looks for them.
+        let recent = self.remembered.iter().rev().take_while(|line| {
             let event: Value = serde_json::from_str(line).unwrap();
             event["timeNano"].as_u64().unwrap() as f64 / 1e9 >= since - 1e-6
         });
-        let all: String = remembered.map(|line| format!("{line}\n")).collect();
+        let recent: Vec<&String> = recent.collect();
+        let all: String = recent.into_iter().rev().map(|line| format!("{line}\n")).collect();
         match (&self.events, received.parameter("until")) {
             (_, Some(_)) => Answer::status(200).body(all),
             (Some(feed), None) => Answer::status(200).fed_by(feed),

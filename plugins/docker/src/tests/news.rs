@@ -85,6 +85,27 @@ fn a_cursor_that_was_not_answered_gets_the_same_news() {
 }
 
 #[test]
+fn events_that_are_out_of_order_are_neither_lost_nor_told_twice() {
+    let (engine, cursor) = listed();
+    let (die, destroy) = (event(&engine, "die", 2000), event(&engine, "destroy", 2005));
+    let remember = |events: &[&String]| {
+        let first = event(&engine, "start", 1);
+        engine.0.borrow_mut().remembered = std::iter::once(first).chain(events.iter().copied().cloned()).collect();
+    };
+    remember(&[&destroy]);
+    let batch = next(cursor, 1).unwrap();
+    assert_eq!(told(&batch), ["u"]);
+    for events in [[&destroy, &die], [&die, &destroy]] {
+        remember(&events);
+        let later = next(batch.cursor.clone(), 1).unwrap();
+        assert_eq!(told(&later), ["u"], "dated before what was told, and put behind or before it");
+        let quiet = next(later.cursor.clone(), 1).unwrap();
+        assert!(told(&quiet).is_empty(), "{later:?}");
+        assert_eq!(quiet.cursor, later.cursor);
+    }
+}
+
+#[test]
 fn what_is_about_others_moves_the_cursor_alone() {
     let (engine, cursor) = listed();
     let foreign = r#"{"Type":"container","Action":"die","Actor":{"ID":"x","Attributes":{"image":"y"}},"timeNano":1795514401000000000}"#;
