@@ -21,9 +21,8 @@ async fn until_ready(corner: &Corner<'_>, name: &str, ready: bool) -> Result<Pod
 #[ignore = "in a namespace"]
 async fn readiness_by_a_command_comes_and_goes_without_a_restart() -> Result<()> {
     let corner = corner("exec-probe").await?;
-    let mut probed = container("main", "sleep 2; touch /tmp/ready; sleep 5; rm /tmp/ready; exec sleep 100000");
-    probed["readinessProbe"] =
-        json!({"exec": {"command": ["cat", "/tmp/ready"]}, "periodSeconds": 1, "failureThreshold": 1});
+    let mut probed = container("main", "sleep 5; touch /tmp/ready; sleep 15; rm /tmp/ready; exec sleep 100000");
+    probed["readinessProbe"] = json!({"exec": {"command": ["cat", "/tmp/ready"]}, "periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": 1});
     corner.create(pod(&corner, "web", probed)).await?;
     let early = corner
         .until("web", "runs", |pod| status(pod, "main").is_some_and(|status| status.started == Some(true)))

@@ -33,7 +33,9 @@ async fn a_provider_that_is_exchanged_in_the_middle_of_a_rolling_update_makes_no
     let (file, builds) = builds(&vk_tests::engine::folder()?)?;
     let corner = corner_at("swap", proxy.socket(), file.clone()).await?;
     let mut serving = container("main", "touch /tmp/ready; exec sleep 100000");
-    serving["readinessProbe"] = json!({"exec": {"command": ["cat", "/tmp/ready"]}, "periodSeconds": 1});
+    // A busy engine takes seconds for a command.
+    serving["readinessProbe"] =
+        json!({"exec": {"command": ["cat", "/tmp/ready"]}, "periodSeconds": 1, "timeoutSeconds": 10});
     let deployment = json!({
         "metadata": {"name": "web"},
         "spec": {"replicas": 4, "selector": {"matchLabels": {"app": "web"}}, "template": template(&corner, "web", serving)},

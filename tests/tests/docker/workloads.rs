@@ -138,7 +138,9 @@ async fn a_stateful_set_comes_up_in_order_and_its_pods_keep_their_names() -> Res
     put::<Service>(&corner, service).await?;
     let script = "echo $(hostname) $(hostname -f 2>/dev/null); cat /etc/hosts; touch /tmp/ready; exec sleep 100000";
     let mut serving = container("main", script);
-    serving["readinessProbe"] = json!({"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1});
+    // A busy engine takes seconds for a command.
+    serving["readinessProbe"] =
+        json!({"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1, "timeoutSeconds": 10});
     let set = json!({
         "metadata": {"name": "db"},
         "spec": {"replicas": 2, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}}, "template": template(&corner, "db", serving)},
