@@ -1,0 +1,42 @@
+//! A request, as handlers see it.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+
+use crate::fault::Plan;
+
+/// A request.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    /// Decoded segments of the path.
+    pub(crate) path: Vec<String>,
+    pub(crate) query: Vec<(String, String)>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// `https://HOST:PORT`, as the client calls this server.
+    pub(crate) base: String,
+    /// What is to become of the operation that this begins.
+    pub(crate) plan: Plan,
+}
+
+impl Asked {
+    /// A parameter of the query; names have no case.
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The path's segments in lower case: fixed parts of ARM's paths have no case.
+    pub(crate) fn lower(&self) -> Vec<String> {
+        self.path.iter().map(|segment| segment.to_lowercase()).collect()
+    }
+
+    /// A segment as it was written.
+    pub(crate) fn segment(&self, index: usize) -> String {
+        self.path.get(index).cloned().unwrap_or_default()
+    }
+}

@@ -1,0 +1,172 @@
+//! Faults on demand: the next so many requests of a kind go wrong in a certain way.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::asked::Asked;
+
+/// What goes wrong, and with which requests.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Fault {
+    /// `GET`, `PUT` …; none: any.
+    #[serde(default)]
+    pub method: Option<String>,
+    /// What the path has in it, without regard to case.
+    #[serde(default)]
+    pub path: String,
+    /// So many are left alone first.
+    #[serde(default)]
+    pub skip: u32,
+    /// With so many it goes wrong.
+    #[serde(default = "once")]
+    pub times: u32,
+    /// How.
+    pub how: How,
+}
+
+fn once() -> u32 {
+    1
+}
+
+/// How a request goes wrong.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub enum How {
+    /// It is refused, and nothing is done.
+    #[serde(rename_all = "camelCase")]
+    Refuse {
+        /// Of the answer.
+        status: u16,
+        /// Of the error.
+        code: String,
+        /// Of the error.
+        message: String,
+        /// `Retry-After`, in seconds.
+        #[serde(default)]
+        retry_after: Option<u32>,
+    },
+    /// It is done so many milliseconds later.
+    Delay(u64),
+    /// Nothing is done, and no answer comes.
+    Hang,
+    /// Nothing is done, and the connection breaks.
+    LoseRequest,
+    /// It is done, and the connection breaks before a word of the answer.
+    LoseAnswer,
+    /// It is done, and the connection breaks in the middle of the answer's body.
+    BreakBody,
+    /// It is done, and the answer's body is no JSON.
+    Malformed,
+    /// The operation that it begins takes so many milliseconds more.
+    SlowOperation(u64),
+    /// The operation that it begins comes to nothing; the group is `Failed`.
+    FailOperation {
+        /// Of the error.
+        code: String,
+        /// Of the error.
+        message: String,
+    },
+    /// The operation that it begins is ended by somebody; the group is `Canceled`.
+    CancelOperation,
+}
+
+impl Fault {
+    /// This, with the next request of a method whose path has `path` in it.
+    pub fn next(method: &str, path: &str, how: How) -> Self {
+        Self { method: Some(method.to_owned()), path: path.to_owned(), skip: 0, times: 1, how }
+    }
+
+    /// With so many.
+    #[must_use]
+    pub fn times(self, times: u32) -> Self {
+        Self { times, ..self }
+    }
+
+    /// After so many.
+    #[must_use]
+    pub fn after(self, skip: u32) -> Self {
+        Self { skip, ..self }
+    }
+
+    fn fits(&self, method: &str, path: &str) -> bool {
+        self.method.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(method))
+            && path.to_lowercase().contains(&self.path.to_lowercase())
+    }
+}
+
+impl How {
+    /// What is made of the operation; none: this is no fault of operations.
+    pub(crate) fn plan(&self) -> Option<Plan> {
+        let end = |state, code: &str, message: &str| Some(End { state, code: code.into(), message: message.into() });
+        match self {
+            Self::SlowOperation(millis) => Some(Plan { more: Duration::from_millis(*millis), end: None }),
+            Self::FailOperation { code, message } => {
+                Some(Plan { more: Duration::ZERO, end: end("Failed", code, message) })
+            }
+            Self::CancelOperation => {
+                let end = end("Canceled", "OperationCanceled", "The operation was canceled.");
+                Some(Plan { more: Duration::ZERO, end })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What is to become of an operation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    /// It takes so much longer.
+    pub(crate) more: Duration,
+    /// It comes to this; none: to what it should.
+    pub(crate) end: Option<End>,
+}
+
+/// How an operation comes to nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    /// Of the group, and of the operation.
+    pub(crate) state: &'static str,
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+/// All that are to come.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub(crate) fn add(&mut self, fault: Fault) {
+        self.0.push(fault);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// What is left of them.
+    pub(crate) fn left(&self) -> Vec<Fault> {
+        self.0.clone()
+    }
+
+    /// The fault of this request. Earlier faults count before later ones.
+    pub(crate) fn take(&mut self, asked: &Asked) -> Option<How> {
+        let path = format!("/{}", asked.path.join("/"));
+        let index = self.0.iter_mut().position(|fault| {
+            if !fault.fits(asked.method.as_str(), &path) {
+                return false;
+            }
+            let is_left_alone = fault.skip > 0;
+            fault.skip = fault.skip.saturating_sub(1);
+            !is_left_alone
+        })?;
+        let fault = self.0.get_mut(index)?;
+        fault.times = fault.times.saturating_sub(1);
+        let how = fault.how.clone();
+        if fault.times == 0 {
+            self.0.remove(index);
+        }
+        Some(how)
+    }
+}
