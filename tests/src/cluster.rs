@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod};
 use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
+use crate::audit::Filter;
 use crate::control_plane::{Component, ControlPlane};
 use crate::host::{Host, HostConfig};
 
@@ -103,6 +105,29 @@ impl Corner<'static> {
 }
 
 impl<'a> Corner<'a> {
+    /// The longest time that the host did not renew its lease. A renewal is due each 10 s, and the node would be taken for dead
+    /// after 40 s.
+    ///
+    /// # Errors
+    ///
+    /// The audit log cannot be read.
+    pub fn longest_without_renewal(&self, began: Timestamp, ended: Timestamp) -> Result<SignedDuration> {
+        let log = self.control_plane.audit_log();
+        log.wait_flushed(self.control_plane)?;
+        let renewals = log.select(Filter {
+            resource: Some("leases"),
+            name: Some(self.host.node()),
+            verb: Some("update"),
+            since: Some(began),
+            ..Filter::default()
+        })?;
+        let renewed = renewals.iter().filter(|event| event.code == 200).map(|event| event.received);
+        let times: Vec<Timestamp> =
+            [began].into_iter().chain(renewed.filter(|at| *at < ended)).chain([ended]).collect();
+        let gaps = times.iter().zip(times.iter().skip(1)).map(|(one, next)| one.duration_until(*next));
+        Ok(gaps.max().unwrap_or_default())
+    }
+
     /// A corner of this control plane.
     pub async fn on(
         control_plane: &'a ControlPlane,

@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use serde_json::json;
-use vk_tests::audit::Filter;
 use vk_tests::cluster::{Corner, eventually, phase};
 
 #[tokio::test]
@@ -170,21 +169,8 @@ async fn a_provider_that_traps_hangs_spins_and_eats_memory_stops_neither_heartbe
         assert_eq!(phase(&corner.pods().get(&name).await?), "Pending", "{name} is not ended by the provider's faults");
         corner.event(&name, "FailedToCreatePod").await?;
     }
-    let log = corner.control_plane.audit_log();
-    log.wait_flushed(corner.control_plane)?;
-    let renewals = log.select(Filter {
-        resource: Some("leases"),
-        name: Some(corner.host.node()),
-        verb: Some("update"),
-        since: Some(began),
-        ..Filter::default()
-    })?;
-    let renewed = renewals.iter().filter(|event| event.code == 200).map(|event| event.received);
-    // The node would be taken for dead after 40 s; a renewal is due each 10 s.
-    let times: Vec<Timestamp> = [began].into_iter().chain(renewed.filter(|at| *at < ended)).chain([ended]).collect();
-    let gaps = times.windows(2).map(|pair| pair[0].duration_until(pair[1]));
-    let longest = gaps.max().unwrap_or_default();
-    assert!(longest <= SignedDuration::from_secs(15), "{longest:?} without a renewal: {times:?}");
+    let longest = corner.longest_without_renewal(began, ended)?;
+    assert!(longest <= SignedDuration::from_secs(15), "{longest:?} without a renewal");
     // All of it can be deleted while it misbehaves.
     for fault in faults {
         for number in 0..4 {

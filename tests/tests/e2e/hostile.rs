@@ -16,7 +16,6 @@ use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
-use vk_tests::audit::Filter;
 use vk_tests::cluster::{Corner, condition, eventually, phase, waiting_reason, within};
 use vk_tests::host::{Host, HostConfig};
 use vk_tests::process::Process;
@@ -127,7 +126,7 @@ async fn servers_that_misbehave_are_cut_and_stop_neither_heartbeat_nor_other_pod
     let made = come_and_go_until(&corner, all_tell(&corner, &cases)).await?;
     let ended = Timestamp::now();
     assert!(made >= 5, "only {made} ordinary pods came and went");
-    let longest = longest_without_renewal(&corner, began, ended)?;
+    let longest = corner.longest_without_renewal(began, ended)?;
     assert!(longest <= SignedDuration::from_secs(15), "{longest:?} without a renewal");
     let node = Api::<Node>::all(corner.client.clone()).get(corner.host.node()).await?;
     for kind in ["Ready", "ProviderReachable"] {
@@ -207,22 +206,6 @@ async fn all_tell(corner: &Corner<'_>, cases: &Cases) -> Result<()> {
         Ok(Some(()))
     })
     .await
-}
-
-/// The longest time that the lease was not renewed; the node would be taken for dead after 40 s.
-fn longest_without_renewal(corner: &Corner<'_>, began: Timestamp, ended: Timestamp) -> Result<SignedDuration> {
-    let log = corner.control_plane.audit_log();
-    log.wait_flushed(corner.control_plane)?;
-    let renewals = log.select(Filter {
-        resource: Some("leases"),
-        name: Some(corner.host.node()),
-        verb: Some("update"),
-        since: Some(began),
-        ..Filter::default()
-    })?;
-    let renewed = renewals.iter().filter(|event| event.code == 200).map(|event| event.received);
-    let times: Vec<Timestamp> = [began].into_iter().chain(renewed.filter(|at| *at < ended)).chain([ended]).collect();
-    Ok(times.windows(2).map(|pair| pair[0].duration_until(pair[1])).max().unwrap_or_default())
 }
 
 /// A pod that can do without runs, and its log has the classes.
