@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! request ▶ the budgets that it matches ▶ a place in the queue ▶ its turn ▶ Ticket
-//!                                                    └ after the call's deadline: at once, no turn
+//!                                                    └ too late for the call: at once, no turn
 //! ```
 //!
 //! A turn is when every budget of the request has room and nobody waits in front for one of them; `pace` says when there is room.
+//!
+//! A server counts a request when it arrives, some time between its turn and its end. So a window begins at the end: else a request
+//! that was slow on its way, and one that is fast a window later, would be one too many there.
 
 mod matching;
 mod pace;
@@ -61,13 +64,13 @@ struct Request {
     buckets: Vec<Arc<Bucket>>,
 }
 
-/// A request that had its turn.
+/// A request that had its turn. It is dropped when the request has come to its end, whatever that is.
 pub(in crate::plugin) struct Ticket {
     buckets: Vec<Arc<Bucket>>,
     queue: Arc<Queue>,
 }
 
-/// There is no turn before the call's time is up.
+/// There is no turn while the call has time enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::plugin) struct NoTurn {
     /// Until there is.
@@ -109,15 +112,17 @@ impl Budgets {
         self.declared.iter().find(same).map(|(_, bucket)| Arc::clone(bucket))
     }
 
-    /// Waits for the request's turn; at once an error if that would come after `until`.
-    pub(in crate::plugin) async fn turn(&self, request: &Parts, until: Option<Instant>) -> Result<Ticket, NoTurn> {
+    /// Waits for the request's turn; at once an error if that would come too late for a call that ends at `end`: a quarter of
+    /// its time is the request's own, as one that is sent and cut has an outcome that nobody knows.
+    pub(in crate::plugin) async fn turn(&self, request: &Parts, end: Option<Instant>) -> Result<Ticket, NoTurn> {
         let matched = self.declared.iter().filter(|(matching, _)| matching.matches(request));
         let buckets: Vec<_> = matched.map(|(_, bucket)| Arc::clone(bucket)).collect();
-        let ticket = Ticket { buckets, queue: Arc::clone(&self.queue) };
-        if !ticket.buckets.is_empty() {
-            self.queue.wait(&ticket.buckets, until).await?;
+        if !buckets.is_empty() {
+            let now = Instant::now();
+            let until = end.map(|end| now + end.saturating_duration_since(now) * 3 / 4);
+            self.queue.wait(&buckets, until).await?;
         }
-        Ok(ticket)
+        Ok(Ticket { buckets, queue: Arc::clone(&self.queue) })
     }
 }
 
@@ -247,6 +252,13 @@ impl Ticket {
             self.buckets.iter().for_each(|bucket| bucket.lock().pause(until));
         }
         self.queue.changed.send_replace(());
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let (_waiting, now) = (self.queue.lock(), Instant::now());
+        self.buckets.iter().for_each(|bucket| bucket.lock().ended(bucket.pace, now));
     }
 }
 

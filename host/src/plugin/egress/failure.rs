@@ -110,7 +110,7 @@ pub(in crate::plugin) enum Failure {
         message: String,
     },
     /// A budget that the plugin declared has no room in time.
-    #[error("a budget that the plugin declared has room in {} ms, after the call's time is up", wait.as_millis())]
+    #[error("a budget that the plugin declared has room in {} ms, too late for the call", wait.as_millis())]
     Budget {
         /// Until there is room.
         wait: Duration,

@@ -1,6 +1,7 @@
 //! How fast one budget lets requests go.
 
 use std::collections::VecDeque;
+use std::iter::repeat_n;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,8 +24,10 @@ pub(super) struct Pace {
 /// What was sent.
 #[derive(Debug, Default)]
 pub(super) struct Past {
-    /// Times of the last requests, as many as one window may have.
-    sent: VecDeque<Instant>,
+    /// When the last requests ended, as many as one window may have.
+    ended: VecDeque<Instant>,
+    /// Sent, and not ended.
+    under_way: usize,
     rest: Rest,
     /// A server asked for a pause.
     paused: Option<Instant>,
@@ -93,9 +96,11 @@ impl Rest {
 impl Past {
     /// When there is room for one more, after what is planned.
     pub(super) fn room(&self, pace: Pace, plan: &Plan, now: Instant) -> Instant {
-        let window = (self.sent.len() + plan.sent.len())
+        // What is under way ends now at the earliest.
+        let under_way = repeat_n(&now, self.under_way);
+        let window = (self.ended.len() + self.under_way + plan.sent.len())
             .checked_sub(pace.count())
-            .and_then(|oldest| self.sent.iter().chain(&plan.sent).nth(oldest))
+            .and_then(|oldest| self.ended.iter().chain(under_way).chain(&plan.sent).nth(oldest))
             .map(|oldest| *oldest + pace.window);
         let burst = plan.rest.unwrap_or(self.rest).room(pace);
         [window, burst, self.paused].into_iter().flatten().fold(now, Instant::max)
@@ -103,11 +108,17 @@ impl Past {
 
     /// One more is sent.
     pub(super) fn count(&mut self, pace: Pace, at: Instant) {
-        self.sent.push_back(at);
-        if self.sent.len() > pace.count() {
-            self.sent.pop_front();
-        }
+        self.under_way += 1;
         self.rest = self.rest.after(pace, at);
+    }
+
+    /// One has ended: the server has counted it by now.
+    pub(super) fn ended(&mut self, pace: Pace, now: Instant) {
+        self.under_way = self.under_way.saturating_sub(1);
+        self.ended.push_back(now);
+        if self.ended.len() > pace.count() {
+            self.ended.pop_front();
+        }
     }
 
     /// One more is to be sent.
@@ -138,6 +149,7 @@ mod tests {
         let mut next = || {
             now = past.room(pace, &Plan::default(), now);
             past.count(pace, now);
+            past.ended(pace, now);
             (now - began).as_millis()
         };
         (0..requests).map(|_| next()).collect()
@@ -169,12 +181,15 @@ mod tests {
     fn after_a_rest_there_is_a_burst_again() {
         let pace = pace(4, 1000, Some(2)).unwrap();
         let (began, mut past) = (Instant::now(), Past::default());
-        past.count(pace, began);
-        past.count(pace, began);
+        for _ in 0..2 {
+            past.count(pace, began);
+            past.ended(pace, began);
+        }
         let later = began + Duration::from_millis(1000);
         for _ in 0..2 {
             assert_eq!(past.room(pace, &Plan::default(), later), later);
             past.count(pace, later);
+            past.ended(pace, later);
         }
         assert_eq!(past.room(pace, &Plan::default(), later), later + Duration::from_millis(250));
     }

@@ -44,6 +44,23 @@ async fn requests_wait_for_room_in_the_order_of_their_coming() {
     assert_eq!(turns(&budgets, "https://b.example/", 5).await, [0; 5], "none counts them");
 }
 
+/// A server counts when a request arrives, which is at its end at the latest.
+#[tokio::test(start_paused = true)]
+async fn a_window_begins_when_its_requests_have_ended() {
+    let budgets = budgets(&[declared("https://a.example", 2, 1000, None)]);
+    let began = Instant::now();
+    let takes = async |time| {
+        let ticket = budgets.turn(&to("https://a.example/"), None).await.unwrap();
+        let at = began.elapsed().as_millis();
+        sleep(ms(time)).await;
+        drop(ticket);
+        at
+    };
+    // The fourth has no answer for longer than a window, and counts all the time.
+    let turns = tokio::join!(takes(100), takes(400), takes(50), takes(2500), takes(50), takes(50));
+    assert_eq!(turns, (0, 0, 1100, 1400, 2150, 3200));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_burst_is_spread_and_comes_back_after_a_rest() {
     let budgets = budgets(&[declared("https://a.example", 10, 1000, Some(2))]);
@@ -83,6 +100,17 @@ async fn a_turn_after_the_deadline_is_none_at_once() {
     // The two that went away do not make each other wait.
     let none = Err(NoTurn { wait: ms(2000) });
     assert_eq!((three, four), (none, none));
+}
+
+/// Else it would be cut, and nobody would know what came of it.
+#[tokio::test(start_paused = true)]
+async fn a_turn_leaves_time_for_the_request() {
+    let budgets = budgets(&[declared("https://a.example", 1, 1000, None)]);
+    assert_eq!(turns(&budgets, "https://a.example/", 1).await, [0]);
+    let request = to("https://a.example/");
+    let turn = async |end| budgets.turn(&request, Some(Instant::now() + ms(end))).await.map(drop);
+    assert_eq!(turn(1300).await, Err(NoTurn { wait: ms(1000) }));
+    assert_eq!(turn(1400).await, Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,7 +154,7 @@ async fn a_pause_reaches_those_who_wait_already() {
     let ticket = budgets.turn(&request, None).await.unwrap();
     let waiting = budgets.turn(&request, None);
     let hopeless = budgets.turn(&request, Some(began + ms(5000)));
-    let pause = async {
+    let pause = async move {
         sleep(ms(500)).await;
         ticket.heed(&answer(429, "60"));
     };
