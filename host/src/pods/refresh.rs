@@ -84,7 +84,7 @@ impl Refresher {
         match &rendered {
             Ok(rendered) => {
                 used.give(volume, &rendered.files.revision);
-                if self.provider.capabilities().volumes && !is_over(pod) {
+                if rendered.is_live && self.provider.capabilities().volumes && !is_over(pod) {
                     self.keep(&used, volume, Some((pod, rendered)));
                 }
             }

@@ -8,7 +8,8 @@ pub use crate::bindings::imports::virtual_kubelet::provider::cluster::{Credentia
 use crate::pod::{PodRef, ResolvedContainer};
 use crate::{Result, acted, sys};
 
-/// The files of a ConfigMap, Secret, projected or downward-API volume, named as in `spec.volumes`.
+/// The files of a ConfigMap, Secret, projected or downward-API volume, named as in `spec.volumes`; of an azureFile or csi
+/// volume the keys of the Secret that opens it, each as a file.
 ///
 /// # Errors
 /// `not-found`: no such pod of this node, or no such volume. `failed-precondition`: an object that it needs is missing

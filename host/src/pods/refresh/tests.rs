@@ -112,6 +112,23 @@ async fn a_provider_without_volumes_has_files_and_no_watch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_opens_a_volume_is_read_when_it_is_asked_for_and_never_told_as_news() {
+    let played = Played::new(Taker::default());
+    let key = |text: &str| json!({"data": {"key": data_encoding::BASE64.encode(text.as_bytes())}});
+    played.server.put("secrets", "s", key("one"));
+    let pod = played.pod("web", json!({"azureFile": {"secretName": "s", "shareName": "data"}}));
+    played.refresh.adopt(&pod);
+    played.taker.take(&pod.id(), "files").await.unwrap();
+    played.server.put("secrets", "s", key("two"));
+    played.told("web", json!({"azureFile": {"secretName": "s", "shareName": "other"}}), &json!({}), "Running");
+    a_while().await;
+    assert_eq!((played.taker.updates(), played.taker.text("key").as_deref()), (0, Some("one")));
+    assert_eq!(played.server.asked(), ["get secrets/s"]);
+    played.taker.take(&pod.id(), "files").await.unwrap();
+    assert_eq!(played.taker.text("key").as_deref(), Some("two"), "each time as it is");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_update_that_fails_is_tried_until_it_works_and_one_that_cannot_be_is_not() {
     let played = Played::new(Taker::default());
     played.config_map("one");

@@ -199,7 +199,8 @@ impl Resolver {
         let (node, containers) = (self.node.load(), containers(pod));
         let (files, renew_at) =
             plan.render(&volumes::Context { pod, node: &node, containers: &containers, found: &found })?;
-        Ok(Rendered { files, renew_at, used: objects.into_iter().map(|(found, key)| (key, found)).collect() })
+        let used = objects.into_iter().map(|(found, key)| (key, found)).collect();
+        Ok(Rendered { files, renew_at, is_live: plan.is_live, used })
     }
 
     /// Follows what a volume was rendered from, for as long as the answer is kept.

@@ -14,7 +14,13 @@ pub(super) struct Object<'a> {
     /// Empty: every key.
     items: &'a [KeyToPath],
     optional: bool,
+    /// Why it may not be readable.
+    hint: Option<&'static str>,
 }
+
+/// The Node authorizer reads fields, not attributes.
+const OF_AN_ATTRIBUTE: &str =
+    "a node may read the Secret that nodePublishSecretRef names, and needs a right of its own for one in an attribute";
 
 impl<'a> Object<'a> {
     pub(super) fn of_config_map(volume: &'a ConfigMapVolumeSource) -> Self {
@@ -34,8 +40,18 @@ impl<'a> Object<'a> {
         Self::new(Kind::Secret, &source.name, source.items.as_deref(), source.optional)
     }
 
+    /// The whole of a Secret that a field of the pod names.
+    pub(super) fn of_secret_name(name: &'a str) -> Self {
+        Self::new(Kind::Secret, name, None, None)
+    }
+
+    /// The same where an attribute names it.
+    pub(super) fn of_secret_attribute(name: &'a str) -> Self {
+        Self { hint: Some(OF_AN_ATTRIBUTE), ..Self::of_secret_name(name) }
+    }
+
     fn new(kind: Kind, name: &'a str, items: Option<&'a [KeyToPath]>, optional: Option<bool>) -> Self {
-        Self { kind, name, items: items.unwrap_or_default(), optional: optional.unwrap_or(false) }
+        Self { kind, name, items: items.unwrap_or_default(), optional: optional.unwrap_or(false), hint: None }
     }
 
     pub(super) fn draw(&self, field: &str, context: &Context<'_>, drawn: &mut Drawn) -> Result<(), Error> {
@@ -71,7 +87,10 @@ impl<'a> Object<'a> {
         let kind = self.kind.name().to_lowercase();
         match context.found.objects.get(&(self.kind, self.name.to_string())).map(|lookup| &**lookup) {
             Some(Lookup::Found(data)) => Ok(Some(data)),
-            Some(Lookup::Failed(cause)) => Err(Error::Unread(format!("cannot read {kind} {:?}: {cause}", self.name))),
+            Some(Lookup::Failed(cause)) => {
+                let hint = self.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+                Err(Error::Unread(format!("cannot read {kind} {:?}: {cause}{hint}", self.name)))
+            }
             Some(Lookup::Absent) | None if self.optional => Ok(None),
             // The kubelet's words.
             Some(Lookup::Absent) | None => Err(Error::Missing(format!("{kind} {:?} not found", self.name))),

@@ -5,10 +5,13 @@
 //! ```
 //!
 //! A volume of one source is a projected one with a single source. Pure: what is needed is read by [`super::Resolver`].
+//!
+//! Volumes that the backend mounts by itself have what opens them in the place of files ([`opens`]).
 
 mod config;
 mod downward;
 mod files;
+mod opens;
 mod projected;
 
 use std::collections::{BTreeSet, HashMap};
@@ -36,7 +39,7 @@ pub(in crate::pods) enum Error {
     #[error("the pod has no volume of this name")]
     Unknown,
     /// It is of another kind.
-    #[error("it has no files here: only configMap, secret, downwardAPI and projected volumes do")]
+    #[error("it has no files here: it is no configMap, secret, downwardAPI or projected volume, and names no Secret")]
     NoFiles,
     /// Never: it asks for what this host does not do.
     #[error("{field}: {message}")]
@@ -54,6 +57,8 @@ pub(in crate::pods) struct Rendered {
     pub(in crate::pods) files: Files,
     /// When a token in it should be another.
     pub(in crate::pods) renew_at: Option<Instant>,
+    /// It is another when its sources are, while the pod runs.
+    pub(in crate::pods) is_live: bool,
     /// What it was made from.
     pub(super) used: Vec<(Key, Arc<Lookup>)>,
 }
@@ -63,6 +68,8 @@ pub(super) struct Plan<'a> {
     field: String,
     default_mode: u32,
     sources: Vec<Source<'a>>,
+    /// As the kubelet has it: what opens a volume counts when it is mounted, and not again.
+    pub(super) is_live: bool,
 }
 
 /// One source, and its place in the pod, such as `spec.volumes[0].projected.sources[1].configMap`.
@@ -106,11 +113,13 @@ pub(super) struct Context<'a> {
 
 /// The names of a pod's volumes of files.
 pub(in crate::pods) fn names(spec: &PodSpec) -> impl Iterator<Item = &str> {
-    let of_files = |volume: &&Volume| {
-        let Volume { config_map, secret, downward_api, projected, .. } = volume;
-        config_map.is_some() || secret.is_some() || downward_api.is_some() || projected.is_some()
-    };
-    spec.volumes.iter().flatten().filter(of_files).map(|volume| volume.name.as_str())
+    spec.volumes.iter().flatten().filter(|volume| is_of_files(volume)).map(|volume| volume.name.as_str())
+}
+
+/// Its containers see files that are rendered here.
+fn is_of_files(volume: &Volume) -> bool {
+    let Volume { config_map, secret, downward_api, projected, .. } = volume;
+    config_map.is_some() || secret.is_some() || downward_api.is_some() || projected.is_some()
 }
 
 impl<'a> Plan<'a> {
@@ -132,9 +141,11 @@ impl<'a> Plan<'a> {
                 (volume.default_mode, single("downwardAPI", What::Fields(items)))
             }
             Volume { projected: Some(volume), .. } => (volume.default_mode, projected::sources(&field, volume)),
+            Volume { azure_file: Some(volume), .. } => (None, opens::of_azure_file(volume, &field)),
+            Volume { csi: Some(volume), .. } => (None, opens::of_csi(pod, volume, &field)?),
             _ => return Err(Error::NoFiles),
         };
-        Ok(Self { field, default_mode: self::mode(mode, MODE), sources })
+        Ok(Self { default_mode: self::mode(mode, MODE), sources, is_live: is_of_files(volume), field })
     }
 
     pub(super) fn needs(&self) -> Needs {

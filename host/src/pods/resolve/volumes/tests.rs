@@ -1,5 +1,7 @@
 //! Each kind of volume as a table: what the pod says and what was found, and the files that follow.
 
+mod opens;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,6 +36,7 @@ fn found() -> Found {
         (Kind::ConfigMap, "unread", Arc::new(Lookup::Failed("timeout".into()))),
         (Kind::Secret, "s", data(&[("key", "hush"), ("other", "hush too")], &[])),
         (Kind::Secret, "gone", Arc::new(Lookup::Absent)),
+        (Kind::Secret, "forbidden", Arc::new(Lookup::Failed("forbidden: no relationship found".into()))),
     ];
     let tokens = [
         (wanted("", 3600), Ok(token("default token", NOON + 2, 20))),
