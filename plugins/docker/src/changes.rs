@@ -91,8 +91,7 @@ impl Cursor {
     /// As things are now.
     fn now(context: &Context) -> Result<Self> {
         let now = context
-            .engine
-            .info()?
+            .info_now()?
             .system_time
             .ok_or_else(|| Error::unknown("EngineAnswerUnreadable", "the engine does not tell its time"))?;
         let mut cursor = Self::from(now.as_nanos());

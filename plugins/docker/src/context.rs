@@ -1,13 +1,22 @@
 //! What one call stands on: the configuration, the node, the engine, and what the engine has of a pod.
 
+use std::time::Duration;
+
 use vk_engine::Engine;
 use vk_engine::container::{Details, Summary};
+use vk_engine::system::Info;
 use vk_provider::config::{self, NodeInfo};
+use vk_provider::store::{self, Expect};
 use vk_provider::{PodRef, Result};
 
 use crate::config::Config;
 use crate::labels::{self, Kind, Mark};
 use crate::names::{self, Names};
+
+/// How long it is known what the engine is and has, which changes with a restart. The host asks for several parts of it at once.
+const INFO_KNOWN: Duration = Duration::from_secs(600);
+/// How long others wait for who asks.
+const INFO_LONGEST: Duration = Duration::from_secs(30);
 
 /// What one call stands on.
 pub(crate) struct Context {
@@ -46,6 +55,37 @@ impl Context {
         let config = Config::now()?;
         let engine = Engine::reach(&config.endpoint)?;
         Ok(Self { config, node: config::node(), engine })
+    }
+
+    /// What the engine is and has, as it said within the last minutes.
+    ///
+    /// # Errors
+    /// Not known.
+    pub(crate) fn info(&self) -> Result<Info> {
+        let key = self.info_key();
+        if let Some(known) = store::get::<Info>(&key)? {
+            return Ok(known.value);
+        }
+        let turn = store::acquire(&key, INFO_LONGEST);
+        turn.wait()?;
+        match store::get::<Info>(&key)? {
+            Some(known) => Ok(known.value),
+            None => self.info_now(),
+        }
+    }
+
+    /// The same, as it is now.
+    ///
+    /// # Errors
+    /// Not known.
+    pub(crate) fn info_now(&self) -> Result<Info> {
+        let info = self.engine.info()?;
+        store::put(&self.info_key(), &info, Expect::Anything, Some(INFO_KNOWN))?;
+        Ok(info)
+    }
+
+    fn info_key(&self) -> String {
+        format!("info/{}", self.config.endpoint)
     }
 
     /// Names of a pod's objects. They begin as those that it has: the prefix may have been another when they were made.

@@ -18,6 +18,7 @@ mod container;
 mod context;
 mod end;
 mod exec;
+mod hosts;
 mod images;
 mod labels;
 mod limits;
@@ -89,17 +90,17 @@ impl Plugin for Docker {
 
 impl Node for Docker {
     fn node_details() -> Result<Details> {
-        let Context { engine, .. } = Context::reach()?;
-        Ok(node::details(&engine.info()?, engine.dialect()))
+        let context = Context::reach()?;
+        Ok(node::details(&context.info()?, context.engine.dialect()))
     }
 
     fn capacity() -> Result<Vec<Amount>> {
-        let Context { engine, config, .. } = Context::reach()?;
-        Ok(node::capacity(&config, &engine.info()?))
+        let context = Context::reach()?;
+        Ok(node::capacity(&context.config, &context.info()?))
     }
 
     fn operating_system() -> Result<String> {
-        Ok(Context::reach()?.engine.info()?.os_type)
+        Ok(Context::reach()?.info()?.os_type)
     }
 
     fn ping() -> Result<()> {

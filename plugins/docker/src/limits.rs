@@ -12,6 +12,8 @@ use crate::labels::{self, Mark};
 
 /// How often is looked. An engine of before API 1.42 looks at its images and containers too, which takes it a while.
 const EVERY: Duration = Duration::from_secs(60);
+/// How soon after a look that failed.
+const AGAIN: Duration = Duration::from_secs(5);
 /// How long a pod that was ended is remembered. It is deleted long before.
 const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Held while somebody has looked lately.
@@ -38,6 +40,9 @@ pub(crate) fn look(context: &Context) {
     }
     if let Err(error) = end_those_over(context) {
         vk_provider::log!("volumes were not looked at: {error}");
+        if let Err(failure) = store::put(LOOKED, "", Expect::Anything, Some(AGAIN)) {
+            vk_provider::log!("the next look is a minute away: {failure}");
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `kubectl logs`: the engine's log of one attempt, as entries.
 
 use vk_engine::container::Details;
-use vk_engine::logs::{Decoder, LogOptions};
+use vk_engine::logs::{Decoder, Lines, LogOptions};
 use vk_provider::container_logs::{Entry, Options, Sink};
 use vk_provider::http::{Cause, Failure};
 use vk_provider::{Error, PodRef, Result};
@@ -18,37 +18,97 @@ pub(crate) fn write(context: &Context, id: &PodRef, container: &str, options: Op
         return Err(waiting(id, container));
     }
     let Options { tail, since, follow, .. } = options;
-    let mut body = context.engine.container_logs(&details.id, LogOptions { tail, since, follow })?;
-    let mut writer = Writer { to, left: options.limit_bytes.unwrap_or(u64::MAX) };
+    let (mut asked, mut kept) = (LogOptions { tail, since, follow }, Kept::ALL);
+    if let Some(tail) = tail.filter(|_| !context.engine.dialect().has_last_messages()) {
+        asked.tail = None;
+        kept = last_lines(context, &details, asked, tail)?;
+    }
+    let left = options.limit_bytes.unwrap_or(u64::MAX);
+    let mut writer = Writer { to, left, lines: Lines::default(), kept, seen: 0, told: 0 };
+    let is_whole = read(context, &details, asked, |entries| writer.write(entries))?;
+    if is_whole && follow && !context.engine.dialect().follows_to_the_end() {
+        writer.begin_again();
+        read(context, &details, LogOptions { follow: false, ..asked }, |entries| writer.write(entries))?;
+    }
+    Ok(())
+}
+
+/// Reads a log until its end, or until somebody wants no more of it: the host, as it goes on elsewhere, or who takes the entries.
+/// Returns whether it came to its end.
+fn read(
+    context: &Context,
+    details: &Details,
+    options: LogOptions,
+    mut take: impl FnMut(Vec<Entry>) -> bool,
+) -> Result<bool> {
+    let mut body = context.engine.container_logs(&details.id, options)?;
     let mut decoder = Decoder::new(details.config.tty);
     loop {
         match body.chunk() {
             Ok(Some(bytes)) => {
                 let entries =
                     decoder.feed(&bytes).map_err(|error| Error::unknown("LogUnreadable", error.to_string()))?;
-                if !writer.write(entries) {
-                    return Ok(());
+                if !take(entries) {
+                    return Ok(false);
                 }
             }
             Ok(None) => break,
-            // The host goes on elsewhere, or nobody reads any more.
-            Err(Failure { cause: Cause::Cancelled, .. }) => return Ok(()),
+            Err(Failure { cause: Cause::Cancelled, .. }) => return Ok(false),
             Err(failure) => return Err(failure.into()),
         }
     }
-    writer.write(decoder.finish());
-    Ok(())
+    Ok(take(decoder.finish()))
+}
+
+/// Lines of a log that are wanted, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kept {
+    after: u64,
+    until: u64,
+}
+
+impl Kept {
+    const ALL: Self = Self { after: 0, until: u64::MAX };
+}
+
+/// The last lines of a log, for an engine that does not tell them: it is read twice, as what it may hold is too much to remember.
+fn last_lines(context: &Context, details: &Details, options: LogOptions, tail: u32) -> Result<Kept> {
+    let mut lines = Lines::default();
+    read(context, details, LogOptions { follow: false, ..options }, |entries| {
+        for entry in &entries {
+            lines.number_of(entry);
+        }
+        true
+    })?;
+    let until = if options.follow { u64::MAX } else { lines.count() };
+    Ok(Kept { after: lines.count().saturating_sub(tail.into()), until })
 }
 
 struct Writer<'a> {
     to: &'a Sink,
     /// Bytes that the reader still takes.
     left: u64,
+    lines: Lines,
+    kept: Kept,
+    /// Entries that have come.
+    seen: u64,
+    /// So many of the first are told already.
+    told: u64,
 }
 
 impl Writer<'_> {
+    /// The same log comes from its beginning.
+    fn begin_again(&mut self) {
+        (self.told, self.seen, self.lines) = (self.seen, 0, Lines::default());
+    }
+
     /// false: nobody reads any more.
     fn write(&mut self, mut entries: Vec<Entry>) -> bool {
+        entries.retain(|entry| {
+            self.seen = self.seen.saturating_add(1);
+            let line = self.lines.number_of(entry);
+            self.seen > self.told && line > self.kept.after && line <= self.kept.until
+        });
         let mut taken = 0;
         for entry in &entries {
             if self.left == 0 {

@@ -36,7 +36,7 @@ impl Machine {
         if let Some(known) = store::get::<Self>(&key)? {
             return Ok(known.value);
         }
-        let machine = Self::told(&context.engine.info()?, context.engine.dialect().podman);
+        let machine = Self::told(&context.info()?, context.engine.dialect().podman);
         store::put(&key, &machine, Expect::Anything, Some(KNOWN))?;
         Ok(machine)
     }

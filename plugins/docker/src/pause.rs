@@ -87,7 +87,7 @@ pub(crate) fn provide_program(context: &Context, sandbox: &str) -> Result<()> {
 
 /// The program for the engine's machine.
 fn program(context: &Context) -> Result<&'static [u8]> {
-    let info = context.engine.info()?;
+    let info = context.info()?;
     by_architecture(info.go_architecture())
 }
 

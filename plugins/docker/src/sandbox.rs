@@ -4,6 +4,7 @@ mod ensure;
 mod spec;
 
 pub(crate) use ensure::ensure;
+pub(crate) use spec::hostname;
 
 use std::time::Duration;
 

@@ -16,11 +16,10 @@ use crate::container::{self, Parts};
 use crate::context::{Context, PodSeen, Seen};
 use crate::labels::{self, Attempt, Mark};
 use crate::manifest::{List, Manifest, Placed, Spec};
-use crate::names::Names;
 use crate::volumes::files::{self, Filling};
 use crate::volumes::mounts::{self, Below};
-use crate::volumes::{Layout, ROOT, parts};
-use crate::{machine, pause, qos, sandbox, security};
+use crate::volumes::{Layout, OWN, ROOT, parts};
+use crate::{hosts, machine, pause, qos, sandbox, security};
 
 /// One attempt that is to be started.
 struct Starting<'a> {
@@ -85,7 +84,9 @@ impl Starting<'_> {
         let parts = parts::settle(self.context, &sandbox.id, &layout, self.placed)?;
         let mounts::Mounts { binds, below } = mounts::of(&layout, &names, self.placed.container, &parts);
         let mut bound = self.bound(sandbox, &below)?;
-        bound.push(self.message(sandbox, &names)?);
+        let own = self.mountpoint(&names.own_volume())?;
+        bound.push(self.message(sandbox, &own)?);
+        bound.extend(self.hosts(sandbox, &own)?);
         let attempt = Attempt {
             name: &self.resolved.name,
             number: self.number,
@@ -154,7 +155,7 @@ impl Starting<'_> {
     }
 
     /// An empty termination message, bound to where the container leaves it.
-    fn message(&self, sandbox: &Seen, names: &Names<'_>) -> Result<Bind> {
+    fn message(&self, sandbox: &Seen, own: &str) -> Result<Bind> {
         // The first attempts' were put there with the volumes.
         if self.number > 0 || self.placed.list == List::Ephemeral {
             let mut filling = Filling::new(Pack::new(clock::now()), None);
@@ -163,9 +164,19 @@ impl Starting<'_> {
             let archive = packed.map_err(|error| pause::unpackable(&error))?;
             self.context.engine.put_archive(&sandbox.id, ROOT, archive)?;
         }
-        let own = self.mountpoint(&names.own_volume())?;
         let source = format!("{own}/{}", files::message(&self.resolved.name, self.number));
         Ok(Bind::new(source, self.placed.container.message_path(), false))
+    }
+
+    /// The hosts file that was put there with the volumes; none: the engine's own counts, also where an earlier build made
+    /// the sandbox.
+    fn hosts(&self, sandbox: &Seen, own: &str) -> Result<Option<Bind>> {
+        let engine = &self.context.engine;
+        if !hosts::is_ours(engine.dialect(), self.spec) || hosts::is_mounted(self.placed.container) {
+            return Ok(None);
+        }
+        let there = engine.stat_path(&sandbox.id, &format!("{ROOT}/{OWN}/{}", hosts::FILE))?;
+        Ok(there.map(|_| Bind::new(format!("{own}/{}", hosts::FILE), hosts::TARGET, false)))
     }
 
     /// Where a volume is on the engine's machine.

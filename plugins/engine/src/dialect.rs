@@ -66,6 +66,18 @@ impl Dialect {
         self.version >= Version::new(1, 41)
     }
 
+    /// The last messages of a log as they were written. Podman puts one without a line end behind the message before it, be it of
+    /// the other stream, and tells both as one.
+    pub fn has_last_messages(&self) -> bool {
+        !self.podman
+    }
+
+    /// A followed log has all that the container wrote. Podman looks at its file once in a while and stops soon after the
+    /// container has ended, on a busy machine before the last lines.
+    pub fn follows_to_the_end(&self) -> bool {
+        !self.podman
+    }
+
     /// `/system/df` of volumes alone.
     pub fn has_disk_usage_by_type(&self) -> bool {
         self.version >= Version::new(1, 42)

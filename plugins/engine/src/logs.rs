@@ -1,6 +1,7 @@
 //! A container's log.
 
 mod decode;
+mod lines;
 
 use vk_provider::http::Body;
 use vk_provider::time::Time;
@@ -10,11 +11,13 @@ use crate::failure::Result;
 use crate::time::parameter;
 
 pub use decode::Decoder;
+pub use lines::Lines;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogOptions {
-    /// Only so many of the last messages; none: all.
+    /// Only so many of the last messages, of an engine that
+    /// [can tell them](crate::dialect::Dialect::has_last_messages); none: all.
     pub tail: Option<u32>,
     /// Nothing before this, which is among it; none: from the start.
     pub since: Option<Time>,

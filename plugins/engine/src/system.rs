@@ -1,6 +1,6 @@
 //! What the engine is and has.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use vk_provider::http::Endpoint;
 use vk_provider::time::Time;
 
@@ -9,8 +9,12 @@ use crate::dialect::Version;
 use crate::failure::Result;
 use crate::time::moment;
 
+/// Podman counts its containers one by one, and tells nothing at all if one was removed meanwhile: on a busy engine about
+/// every second time.
+const USAGE_LOOKS: u32 = 5;
+
 /// `GET /info`, as far as it is read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Info {
     /// Cores.
@@ -29,8 +33,8 @@ pub struct Info {
     pub kernel_version: String,
     /// The engine's own.
     pub server_version: String,
-    /// What its clock says.
-    #[serde(deserialize_with = "moment")]
+    /// What its clock says. Nothing that is kept.
+    #[serde(deserialize_with = "moment", skip_serializing)]
     pub system_time: Option<Time>,
     /// The kernel can limit memory; none: the engine does not tell.
     pub memory_limit: Option<bool>,
@@ -110,7 +114,8 @@ impl Engine {
         self.send(&self.get("/_ping")).map(drop)
     }
 
-    /// What the engine is and has.
+    /// What the engine is and has. Podman takes up to a second of a processor: it asks its machine which packages its
+    /// programs are of.
     ///
     /// # Errors
     /// There was no answer, or the engine said no.
@@ -125,7 +130,14 @@ impl Engine {
     pub fn volume_usage(&self) -> Result<Vec<VolumeUsage>> {
         let request = self.get("/system/df");
         let request = if self.dialect().has_disk_usage_by_type() { request.query("type", "volume") } else { request };
-        Ok(self.read::<DiskUsage>(&request)?.volumes.unwrap_or_default())
+        let look = || -> Result<_> { Ok(self.read::<DiskUsage>(&request)?.volumes.unwrap_or_default()) };
+        for _ in 1..USAGE_LOOKS {
+            match look() {
+                Err(failure) if failure.is_not_found() => {}
+                usage => return usage,
+            }
+        }
+        look()
     }
 }
 

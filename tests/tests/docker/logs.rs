@@ -54,8 +54,10 @@ async fn previous_is_the_attempt_before_and_both_are_whole() -> Result<()> {
 #[ignore = "in a namespace"]
 async fn lines_come_whole_with_their_times_and_are_cut_where_one_asks() -> Result<()> {
     let corner = corner("lines").await?;
-    // One that the engine cuts into pieces of 16 KiB, one of the other stream, and one without an end.
-    let script = "echo first; head -c 40000 /dev/zero | tr '\\0' x; echo; sleep 1.1; echo other >&2; printf last";
+    // One that the engine cuts into pieces of 16 KiB, one of the other stream, and one without an end. An engine
+    // reads each stream by itself: what is written to both at once may come in either order.
+    let script =
+        "echo first; head -c 40000 /dev/zero | tr '\\0' x; echo; sleep 1.1; echo other >&2; sleep 1.1; printf last";
     corner.create(once(&corner, "web", container("main", script))).await?;
     let log = last_words(&corner, "web").await?;
     let lines: Vec<&str> = log.lines().collect();

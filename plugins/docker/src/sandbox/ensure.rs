@@ -23,7 +23,7 @@ use crate::labels::{self, Kind, Mark};
 use crate::manifest::{List, Manifest, Spec};
 use crate::volumes::files::{Filling, READY};
 use crate::volumes::{Layout, OWN, ROOT};
-use crate::{machine, pause};
+use crate::{hosts, machine, pause};
 
 /// A volume and what the host rendered for it.
 type Rendered<'a> = Vec<(&'a str, Files)>;
@@ -166,12 +166,12 @@ impl Plan<'_> {
         // Of a pod's first sandbox there is nothing to be looked for.
         let ready =
             !seen.is_empty() && self.context.engine.stat_path(&details.id, &format!("{ROOT}/{OWN}/{READY}"))?.is_some();
-        let archive = self.pack(rendered, &marker(&details), ready).map_err(|error| pause::unpackable(&error))?;
+        let archive = self.pack(&details, rendered, ready).map_err(|error| pause::unpackable(&error))?;
         self.context.engine.put_archive(&details.id, ROOT, archive)?;
         Ok(details)
     }
 
-    fn pack(&self, rendered: &Rendered<'_>, marker: &str, ready: bool) -> std::io::Result<Vec<u8>> {
+    fn pack(&self, sandbox: &Details, rendered: &Rendered<'_>, ready: bool) -> std::io::Result<Vec<u8>> {
         let mut filling = Filling::new(Pack::new(clock::now()), group(self.spec));
         filling.roots(&self.layout, ready)?;
         for (volume, files) in rendered {
@@ -180,7 +180,10 @@ impl Plan<'_> {
         // Ephemeral ones come later, and bring theirs.
         let known = self.spec.all().filter(|placed| placed.list != List::Ephemeral);
         filling.messages(known.map(|placed| (placed.container.name.as_str(), 0)))?;
-        filling.finish(Some(marker))
+        if hosts::is_ours(self.context.engine.dialect(), self.spec) {
+            filling.hosts(&hosts::file(&self.pod.network, &sandbox.network_settings.addresses()))?;
+        }
+        filling.finish(Some(&marker(sandbox)))
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) fn of(
 }
 
 /// Cut as the kubelet cuts it.
-fn hostname(name: &str) -> &str {
+pub(crate) fn hostname(name: &str) -> &str {
     name.get(..name.floor_char_boundary(HOSTNAME)).unwrap_or(name).trim_end_matches(['-', '.'])
 }
 

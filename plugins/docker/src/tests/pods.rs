@@ -387,6 +387,22 @@ fn the_engine_is_asked_for_its_version_once_in_a_while() {
 }
 
 #[test]
+fn the_engine_is_asked_what_it_is_once_in_a_while() {
+    let engine = Engine::podman();
+    let ask = || {
+        Docker::node_details().unwrap();
+        assert_eq!(Docker::capacity().unwrap()[0].capacity, "2");
+        assert_eq!(Docker::operating_system().unwrap(), "linux");
+    };
+    ask();
+    ask();
+    assert_eq!(engine.asked(), ["GET /info"]);
+    testing::advance(Duration::from_secs(600));
+    ask();
+    assert_eq!(engine.asked(), ["GET /info"]);
+}
+
+#[test]
 fn an_engine_that_was_exchanged_is_asked_anew() {
     let engine = Engine::docker();
     Docker::ping().unwrap();

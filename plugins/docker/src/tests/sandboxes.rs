@@ -14,6 +14,44 @@ fn addresses(sandbox: &Sandbox) -> (bool, Vec<&str>) {
     (sandbox.ready, sandbox.ips.iter().map(String::as_str).collect())
 }
 
+/// Where a container's hosts file is on the engine's machine; none: it is the engine's own.
+fn hosts_file(engine: &Engine, name: &str) -> Option<String> {
+    let mounts = engine.containers(&format!("k8s_{name}_"))[0].spec["HostConfig"]["Mounts"].clone();
+    let hosts = mounts.as_array().unwrap().iter().find(|mount| mount["Target"] == "/etc/hosts").cloned();
+    hosts.map(|mount| mount["Source"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_hosts_file_is_ours_where_the_engines_lacks_the_domain() {
+    let spec = |host_network: bool| {
+        let mut web = pod(&format!(
+            r#"{{"hostNetwork":{host_network},"containers":[{{"name":"c","image":"i"}},{{"name":"own","image":"i","volumeMounts":[
+            {{"name":"v","mountPath":"/etc/hosts","subPath":"f"}}]}}],"volumes":[{{"name":"v","emptyDir":{{}}}}]}}"#
+        ));
+        web.network.domain = "web.ns.svc".to_owned();
+        web
+    };
+    let started = |engine: &Engine, host_network: bool, older: bool| {
+        sandboxed(engine, &spec(host_network));
+        let archives = engine.0.borrow().archives.clone();
+        let text = archives.iter().flat_map(|(.., archive)| files(archive)).find(|(path, _)| path == "_pod/hosts");
+        if older {
+            engine.0.borrow_mut().archives.clear();
+        }
+        start(&spec(host_network), "c", 0).unwrap();
+        (hosts_file(engine, "c"), text.map(|(_, text)| String::from_utf8(text).unwrap()))
+    };
+    let engine = Engine::podman();
+    let (bound, text) = started(&engine, false, false);
+    assert_eq!(bound.as_deref(), Some("/var/k8s_pod_u/_data/hosts"));
+    assert!(text.unwrap().ends_with("\n172.17.0.2\tweb.web.ns.svc\tweb\n"), "it comes with the volumes");
+    start(&spec(false), "own", 0).unwrap();
+    assert!(!hosts_file(&engine, "own").unwrap().contains("k8s_pod_u"), "the pod's own");
+    assert_eq!(started(&Engine::podman(), false, true).0, None, "an earlier build has put none there");
+    assert_eq!(started(&Engine::podman(), true, false), (None, None), "it is the machine's");
+    assert_eq!(started(&Engine::docker(), false, false), (None, None), "Docker's own has the domain");
+}
+
 #[test]
 fn a_sandbox_is_made_with_its_volumes_and_the_program_is_uploaded_once() {
     let engine = Engine::docker();

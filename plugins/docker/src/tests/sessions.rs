@@ -20,7 +20,10 @@ fn frame(stream: u8, text: &str) -> Vec<u8> {
 
 /// An engine with a container that runs.
 fn running() -> Engine {
-    let engine = Engine::docker();
+    running_on(Engine::docker())
+}
+
+fn running_on(engine: Engine) -> Engine {
     sandboxed(&engine, &plain());
     start(&plain(), "c", 0).unwrap();
     engine.asked();
@@ -46,6 +49,37 @@ fn a_log_is_that_of_the_attempt() {
         Options { attempt: Some(0), tail: Some(7), since: Some(Time::from_nanos(1_500_000_000)), ..Options::default() };
     assert_eq!(logs(options).unwrap(), ["one", "two"]);
     assert_eq!(engine.asked(), ["GET /containers/k8s_c_web_default_u_0/json", "GET /containers/id2/logs"]);
+}
+
+#[test]
+fn the_last_lines_are_counted_and_the_end_is_read_anew_where_the_engine_does_not_tell_them() {
+    let engine = running_on(Engine::podman());
+    let time = "2026-11-24T10:00:00Z";
+    let before = [
+        frame(1, &format!("{time} one\n")),
+        frame(1, &format!("{time} long ")),
+        frame(2, &format!("{time} other\n")),
+        frame(1, &format!("{time} line\n")),
+        frame(1, &format!("{time} last")),
+    ]
+    .concat();
+    let now = [before.clone(), frame(1, &format!("{time} ing\n")), frame(2, &format!("{time} later\n"))].concat();
+    // What a follower was not told any more.
+    let ended = [now.clone(), frame(1, &format!("{time} end\n"))].concat();
+    for (tail, follow, told) in [
+        (0, false, &[][..]),
+        (2, false, &["other", "last", "ing"]),
+        (3, false, &["long ", "other", "line", "last", "ing"]),
+        (9, false, &["one", "long ", "other", "line", "last", "ing"]),
+        (0, true, &["later", "end"]),
+        (1, true, &["last", "ing", "later", "end"]),
+    ] {
+        for body in [&before, &now, &ended].into_iter().take(if follow { 3 } else { 2 }) {
+            engine.instead("GET /containers/id2/logs", Answer::status(200).body(body.clone()));
+        }
+        let options = Options { attempt: Some(0), tail: Some(tail), follow, ..Options::default() };
+        assert_eq!(logs(options).unwrap(), told, "the last {tail}, followed: {follow}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use vk_provider::testing::Answer;
 use vk_provider::{Containers as _, testing};
 
 use super::engine::Engine;
@@ -112,6 +113,34 @@ fn a_pod_that_takes_more_than_it_may_is_ended() {
     assert_eq!(engine.containers("k8s_c_")[0].exit_code, 137);
     let error = start(&web, "c", 1).unwrap_err();
     assert_eq!((error.reason.as_ref(), error.field.is_some()), ("Evicted", true));
+}
+
+#[test]
+fn a_look_that_fails_is_made_again_soon() {
+    let engine = Engine::podman();
+    let web =
+        pod(r#"{"volumes":[{"name":"d","emptyDir":{"sizeLimit":"1Ki"}}],"containers":[{"name":"c","image":"i"}]}"#);
+    sandboxed(&engine, &web);
+    start(&web, "c", 0).unwrap();
+    engine.0.borrow_mut().disk_usage =
+        serde_json::json!({"Volumes": [{"Name": "k8s_vol_u_d", "UsageData": {"Size": 1025}}]});
+    let look = || crate::limits::look(&crate::context::Context::reach().unwrap());
+    let some_go = |times: u32| {
+        for _ in 0..times {
+            let gone =
+                r#"{"cause":"no such container","message":"failed to get state of container 4f: no such container"}"#;
+            engine.instead("GET /system/df", Answer::status(500).body(gone));
+        }
+    };
+    some_go(5);
+    look();
+    assert_eq!(engine.containers("k8s_c_")[0].status, "running", "nothing is known");
+    look();
+    assert_eq!(engine.containers("k8s_c_")[0].status, "running", "it was looked a moment ago");
+    testing::advance(Duration::from_secs(5));
+    some_go(4);
+    look();
+    assert_eq!(engine.containers("k8s_c_")[0].exit_code, 137, "it is asked again at once, and after a few seconds");
 }
 
 #[test]

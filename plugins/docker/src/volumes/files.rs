@@ -15,6 +15,7 @@ use vk_engine::archive::{Owner, Pack};
 use vk_provider::cluster::{File, Files};
 
 use super::{Layout, OWN, parts};
+use crate::hosts;
 use crate::names::digest;
 
 /// All may write: what may be written is decided by how it is mounted. As the kubelet's.
@@ -25,6 +26,8 @@ const CLOSED: u32 = 0o755;
 const SETGID: u32 = 0o2000;
 /// A termination message: whoever the container's user is.
 const MESSAGE: u32 = 0o666;
+/// The hosts file: root may write it, as the kubelet's.
+const HOSTS: u32 = 0o644;
 /// A file in the pod's own volume: what outlives a sandbox was made ready once, and is containers' own since.
 pub(crate) const READY: &str = ".ready";
 /// The link that says which revision counts.
@@ -114,6 +117,14 @@ impl Filling {
             self.pack.file(&format!("{OWN}/{}", message(container, attempt)), MESSAGE, Owner::default(), b"")?;
         }
         Ok(())
+    }
+
+    /// The hosts file of the pod's containers.
+    ///
+    /// # Errors
+    /// A path that is not fit for an archive.
+    pub(crate) fn hosts(&mut self, text: &str) -> io::Result<()> {
+        self.pack.file(&format!("{OWN}/{}", hosts::FILE), HOSTS, Owner::default(), text.as_bytes())
     }
 
     /// The last entry: who finds it finds the others.
