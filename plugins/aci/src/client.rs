@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use vk_provider::http::{self, Request, Response, encode};
 use vk_provider::{Effect, call, clock};
 
-use crate::failure::{Detail, Failure, Refusal, Result};
+use crate::failure::{Detail, Failure, Refusal, Result, line};
 use crate::secrets::Secrets;
 use crate::token::{self, Token};
 use crate::{Account, Version, endpoint, operation};
@@ -21,6 +21,10 @@ const WORDS: usize = 64 << 10;
 const TRIES: u32 = 3;
 /// The pause after the first try; it doubles.
 const PAUSE: Duration = Duration::from_millis(250);
+/// So long the start of an answer is waited for. Calls that wait for news last longer than anybody should wait for one.
+const ANSWER: Duration = Duration::from_secs(20);
+/// The same of what makes, changes or removes something: as long as the host's other calls have.
+const DONE: Duration = Duration::from_secs(30);
 /// Pauses that Azure asks for are the host's to keep. Longer ones are not believed.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -41,6 +45,13 @@ impl Does {
     fn effect(self, status: u16) -> Effect {
         let refused = matches!(status, 400..=499) && status != 408;
         if self == Self::Read || refused { Effect::None } else { Effect::Unknown }
+    }
+
+    const fn patience(self) -> Duration {
+        match self {
+            Self::Read => ANSWER,
+            Self::Write | Self::Act => DONE,
+        }
     }
 }
 
@@ -82,13 +93,6 @@ impl Client {
         self.url(&format!("/resourceGroups/{group}/providers/Microsoft.ContainerInstance/containerGroups{path}"))
     }
 
-    /// The URL of a path below a region's container instances.
-    pub(crate) fn location_url(&self, location: &str, path: &str) -> String {
-        // `West Europe` is how people write it, and `westeurope` how it is called.
-        let location = location.replace(' ', "").to_ascii_lowercase();
-        self.url(&format!("/providers/Microsoft.ContainerInstance/locations/{}{path}", encode(&location)))
-    }
-
     fn url(&self, path: &str) -> String {
         let Account { cloud, subscription, .. } = &self.account;
         format!("{}/subscriptions/{}{path}", cloud.resource_manager.trim_end_matches('/'), encode(subscription))
@@ -113,20 +117,25 @@ impl Client {
     /// # Errors
     /// There was no token or no answer, or Azure said no.
     pub(crate) fn send(&self, does: Does, request: &Request) -> Result<Response> {
-        self.send_hiding(does, request, &Secrets::default())
+        self.send_hiding(does, request, Secrets::default)
     }
 
-    /// As [`Client::send`], for a request that has secrets: no refusal repeats them.
+    /// As [`Client::send`], for a request that has secrets: no refusal repeats them. They are gathered if there is one.
     ///
     /// # Errors
     /// As there.
-    pub(crate) fn send_hiding(&self, does: Does, request: &Request, secrets: &Secrets) -> Result<Response> {
+    pub(crate) fn send_hiding(
+        &self,
+        does: Does,
+        request: &Request,
+        secrets: impl FnOnce() -> Secrets,
+    ) -> Result<Response> {
         let acted = self.acted.get();
         let result = self.exchange(does, request, secrets);
         if acted { result.map_err(Failure::after_act) } else { result }
     }
 
-    fn exchange(&self, does: Does, request: &Request, secrets: &Secrets) -> Result<Response> {
+    fn exchange(&self, does: Does, request: &Request, secrets: impl FnOnce() -> Secrets) -> Result<Response> {
         let token = token::get(&self.account)?;
         let mut response = self.with_token(does, request, &token)?;
         if response.status == 401
@@ -134,7 +143,7 @@ impl Client {
         {
             response = self.with_token(does, request, &token)?;
         }
-        if response.is_success() { Ok(response) } else { Err(refusal(does, request, response, secrets)) }
+        if response.is_success() { Ok(response) } else { Err(refusal(does, request, response, &secrets())) }
     }
 
     fn with_token(&self, does: Does, request: &Request, token: &Token) -> Result<Response> {
@@ -143,7 +152,8 @@ impl Client {
             .bearer(token.expose())
             .header("accept", "application/json")
             .header("user-agent", self.user_agent.as_str())
-            .header("x-ms-client-request-id", request_id());
+            .header("x-ms-client-request-id", request_id())
+            .answer_within(does.patience());
         let outcome = if does == Does::Read { repeated(&whole) } else { whole.send() };
         let effect = match &outcome {
             Ok(response) => does.effect(response.status),
@@ -201,8 +211,12 @@ fn repeated(request: &Request) -> Result<Response, http::Failure> {
     loop {
         let outcome = request.send();
         let again = match &outcome {
-            Ok(response) => matches!(response.status, 500 | 502..=504) && response.headers.retry_after().is_none(),
-            Err(failure) => failure.is_transient() && failure.name() != "connection-limit-reached",
+            Ok(response) => matches!(response.status, 500 | 502..=504) && asked_pause(response).is_none(),
+            // Who did not answer in all that time is the host's to ask again.
+            Err(failure) => {
+                let is_over = matches!(failure.name(), "connection-limit-reached" | "HTTP-response-timeout");
+                failure.is_transient() && !is_over
+            }
         };
         let pause = PAUSE * number;
         let is_time = call::remaining().is_none_or(|left| pause < left);
@@ -215,19 +229,17 @@ fn repeated(request: &Request) -> Result<Response, http::Failure> {
 
 /// Azure's no, in its own words.
 fn refusal(does: Does, request: &Request, response: Response, secrets: &Secrets) -> Failure {
-    let (status, effect, retry_after) = (response.status, does.effect(response.status), pause(&response));
+    let (status, effect, retry_after) = (response.status, does.effect(response.status), asked_pause(&response));
     let header = |name: &str| response.headers.get(name).map(str::to_owned);
     let request_id = header("x-ms-correlation-request-id").or_else(|| header("x-ms-request-id"));
-    // Before anything of it is cut off: half a secret is found by nobody.
-    let whole = scrubbed(Detail::parse(&response.body.bytes(WORDS).unwrap_or_default()), secrets);
-    let Detail { code, message, target, .. } = whole.most_specific();
+    let Detail { code, message, target, .. } = Detail::parse(&response.body.bytes(WORDS).unwrap_or_default()).deepest();
     Failure::Refused(Box::new(Refusal {
         request: format!("{request:?}"),
         status,
-        code,
-        message,
-        target,
-        details: whole.details,
+        code: secrets.scrubbed(&code),
+        // Before anything of it is cut off: half a secret is found by nobody.
+        message: line(&secrets.scrubbed(&message)),
+        target: target.map(|target| secrets.scrubbed(&target)),
         retry_after,
         effect,
         request_id,
@@ -235,18 +247,8 @@ fn refusal(does: Does, request: &Request, response: Response, secrets: &Secrets)
     }))
 }
 
-fn scrubbed(detail: Detail, secrets: &Secrets) -> Detail {
-    let Detail { code, message, target, details } = detail;
-    Detail {
-        code: secrets.scrubbed(&code),
-        message: secrets.scrubbed(&message),
-        target: target.map(|target| secrets.scrubbed(&target)),
-        details: details.into_iter().map(|detail| scrubbed(detail, secrets)).collect(),
-    }
-}
-
 /// What Azure asks to wait: two headers of its own say it in milliseconds.
-fn pause(response: &Response) -> Option<Duration> {
+fn asked_pause(response: &Response) -> Option<Duration> {
     let headers = &response.headers;
     let millis =
         ["retry-after-ms", "x-ms-retry-after-ms"].iter().find_map(|name| headers.get(name)?.trim().parse().ok());

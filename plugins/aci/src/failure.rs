@@ -14,8 +14,8 @@ use std::time::Duration;
 use vk_provider::clock::Cancelled;
 use vk_provider::{Code, Effect, Error, http, store};
 
-pub(crate) use body::line;
-pub use body::{Cause, Detail};
+pub use body::Cause;
+pub(crate) use body::{Detail, line};
 pub use class::Class;
 
 use crate::token::SignIn;
@@ -67,8 +67,6 @@ pub struct Refusal {
     pub message: String,
     /// The field that it is about, as Azure calls it.
     pub target: Option<String>,
-    /// What stands below.
-    pub details: Vec<Detail>,
     /// What it asked for.
     pub retry_after: Option<Duration>,
     /// Whether Azure may have acted, on this request or one before it in the call.
@@ -98,6 +96,9 @@ impl Refusal {
                 "; register it once: az provider register --namespace Microsoft.ContainerInstance"
             }
             "ResourceGroupNotFound" => "; make it, or name another: az group create --name NAME --location REGION",
+            "AuthorizationFailed" if self.request.contains("/providers/Microsoft.ContainerInstance/locations/") => {
+                "; a role with Microsoft.ContainerInstance/locations/*/read on the subscription shows how far operations are"
+            }
             "AuthorizationFailed" => {
                 "; a role with Microsoft.ContainerInstance/containerGroups/* on the resource group suffices"
             }

@@ -1,11 +1,11 @@
 //! What is done with container groups.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use vk_provider::http::{Request, encode};
 
 use crate::client::{Client, Does};
 use crate::failure::{Failure, Result, absent};
-use crate::group::{Group, Tags};
+use crate::group::Group;
 use crate::operation::Operation;
 use crate::secrets::Secrets;
 
@@ -49,11 +49,6 @@ struct Page {
     next_link: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Patch<'a> {
-    tags: &'a Tags,
-}
-
 #[derive(Deserialize)]
 struct Logs {
     #[serde(default)]
@@ -74,7 +69,7 @@ impl Client {
             return Err(Failure::Lacking(lack));
         }
         let request = self.of("PUT", name, "").json(group);
-        let response = self.send_hiding(Does::Write, &request, &Secrets::of_group(group))?;
+        let response = self.send_hiding(Does::Write, &request, || Secrets::of_group(group))?;
         let operation = Operation::of(&response.headers, self).map_err(|why| self.broken(&request, why))?;
         let body = self.bytes(response, MOST)?;
         // A 202 may come without one.
@@ -129,37 +124,9 @@ impl Client {
     /// # Errors
     /// It is not there, there was no answer, or Azure said no.
     pub fn stop_group(&self, name: &str) -> Result<Option<Operation>> {
-        self.act(name, "/stop")
-    }
-
-    /// Starts a group that was stopped, from its images on.
-    ///
-    /// # Errors
-    /// As [`Client::stop_group`].
-    pub fn start_group(&self, name: &str) -> Result<Option<Operation>> {
-        self.act(name, "/start")
-    }
-
-    /// Starts all containers of a group again.
-    ///
-    /// # Errors
-    /// As [`Client::stop_group`].
-    pub fn restart_group(&self, name: &str) -> Result<Option<Operation>> {
-        self.act(name, "/restart")
-    }
-
-    fn act(&self, name: &str, action: &str) -> Result<Option<Operation>> {
-        let request = self.of("POST", name, action);
+        let request = self.of("POST", name, "/stop");
         let response = self.send(Does::Act, &request)?;
         Operation::of(&response.headers, self).map_err(|why| self.broken(&request, why))
-    }
-
-    /// Sets the tags of a group, which leaves its containers alone.
-    ///
-    /// # Errors
-    /// As [`Client::stop_group`].
-    pub fn tag_group(&self, name: &str, tags: &Tags) -> Result<Group> {
-        self.read(Does::Write, &self.of("PATCH", name, "").json(&Patch { tags }))
     }
 
     /// What a container wrote, both streams in one; `tail`: the last lines of it, none: all, 4 MiB at most.

@@ -4,9 +4,8 @@
 //! Account ── credentials   variables ▸ AKS file ▸ credentials.json      cloud (where one signs in, where groups are)
 //!    │
 //! Client ─┬─ token         one for all calls: secret, workload identity, managed identity
-//!         ├─ groups        put ▸ get ▸ list ▸ stop, start, restart ▸ delete; tags, logs     group (the wire)
+//!         ├─ groups        put ▸ get ▸ list ▸ stop ▸ delete; logs                          group (the wire)
 //!         ├─ operation     how far it is, by either header
-//!         ├─ location      usages, capabilities
 //!         └─ failure       what a refusal means for the host       secrets (never in its words)
 //! ```
 //!
@@ -22,7 +21,6 @@ mod endpoint;
 pub mod failure;
 pub mod group;
 mod groups;
-pub mod location;
 pub mod operation;
 mod redacted;
 mod secrets;
@@ -35,7 +33,6 @@ pub use credentials::{Account, Credential, Vnet};
 pub use failure::{Cause, Class, Failure, Refusal, Result};
 pub use group::Group;
 pub use groups::{Accepted, Listed, Removal};
-pub use location::{Capability, Usage};
 pub use operation::{Operation, Progress};
 pub use redacted::Redacted;
 pub use token::SignIn;

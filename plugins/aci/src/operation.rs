@@ -57,8 +57,8 @@ impl Operation {
     /// The URL leads elsewhere.
     pub(crate) fn of(headers: &Headers, client: &Client) -> Result<Option<Self>, String> {
         let named = [("azure-asyncoperation", Kind::AsyncOperation), ("location", Kind::Location)];
-        let found = named.into_iter().find_map(|(name, kind)| Some((headers.get(name)?.trim(), kind)));
-        let Some((url, kind)) = found.filter(|(url, _)| !url.is_empty()) else { return Ok(None) };
+        let mut there = named.into_iter().filter_map(|(name, kind)| Some((headers.get(name)?.trim(), kind)));
+        let Some((url, kind)) = there.find(|(url, _)| !url.is_empty()) else { return Ok(None) };
         client.trusted(url)?;
         Ok(Some(Self { url: url.to_owned(), kind }))
     }
@@ -91,7 +91,7 @@ impl Client {
         match self.send(Does::Read, &request) {
             Ok(response) => match operation.kind {
                 Kind::AsyncOperation => self.status(&request, response),
-                Kind::Location => self.located(response),
+                Kind::Location => self.located(&request, response),
             },
             // The end of the work is the answer to the request that began it.
             Err(Failure::Refused(refusal)) if operation.kind == Kind::Location && is_end(&refusal) => {
@@ -105,10 +105,9 @@ impl Client {
     fn status(&self, request: &Request, response: Response) -> Result<Progress> {
         let (after, pending) = (response.headers.retry_after(), response.status == 202);
         let body = self.bytes(response, MOST)?;
-        let status: Status = match serde_json::from_slice(&body) {
-            Ok(status) => status,
+        let status: Status = match self.parsed(request, &body) {
             Err(_) if pending => Status::default(),
-            Err(error) => return Err(self.broken(request, format!("the answer cannot be read: {error}"))),
+            status => status?,
         };
         let word = status.status.as_deref().map(ProvisioningState::from);
         match word {
@@ -123,14 +122,22 @@ impl Client {
         }
     }
 
-    fn located(&self, response: Response) -> Result<Progress> {
+    fn located(&self, request: &Request, response: Response) -> Result<Progress> {
+        let after = response.headers.retry_after();
         if response.status == 202 {
-            return Ok(Progress::Running { after: response.headers.retry_after() });
+            return Ok(Progress::Running { after });
         }
         let body = self.bytes(response, MOST)?;
-        let group: Value = serde_json::from_slice(&body).unwrap_or_default();
+        // A removal ends with no content.
+        let group: Value = if body.is_empty() { Value::Null } else { self.parsed(request, &body)? };
         let state = group.pointer("/properties/provisioningState").and_then(Value::as_str).unwrap_or_default();
         match ProvisioningState::from(state) {
+            // A URL that is the group's own answers so from the start.
+            ProvisioningState::Accepted
+            | ProvisioningState::Pending
+            | ProvisioningState::Creating
+            | ProvisioningState::Updating
+            | ProvisioningState::Deleting => Ok(Progress::Running { after }),
             ProvisioningState::Failed | ProvisioningState::Canceled => {
                 let properties = group.get("properties").and_then(|properties| properties.get("instanceView")).cloned();
                 Ok(Progress::Failed(Status { properties, ..Status::default() }.cause(state)))

@@ -1,5 +1,7 @@
 //! Secrets that went out with a request, and must not come back in the words of its refusal.
 
+use std::fmt::Write as _;
+
 use data_encoding::{BASE64, BASE64_NOPAD};
 use serde_json::Value;
 use vk_provider::http::encode;
@@ -75,10 +77,11 @@ impl Secrets {
         if text.len() < SHORT {
             return;
         }
-        let json = Value::from(text).to_string();
-        let json = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or_default().to_owned();
-        let forms = [text.to_owned(), json, encode(text), BASE64_NOPAD.encode(text.as_bytes())];
-        self.0.extend(forms);
+        let (json, url) = (within_json(text), encode(text));
+        // An error within an error is JSON within JSON; forms write a space as a plus.
+        let (nested, form) = (within_json(&json), url.replace("%20", "+"));
+        let base64 = BASE64_NOPAD.encode(text.as_bytes());
+        self.0.extend([text.to_owned(), json, nested, escaped(text), url, form, base64]);
     }
 
     fn add_variables(&mut self, variables: &[EnvironmentVariable]) {
@@ -113,19 +116,55 @@ impl Secrets {
     }
 }
 
+/// As it stands between the quotes of JSON.
+fn within_json(text: &str) -> String {
+    let json = Value::from(text).to_string();
+    json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or_default().to_owned()
+}
+
+/// As JSON is written by .NET, which much of Azure is made of: with `\u002B` for `+`, and the like for all that means
+/// something in HTML.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\\' => escaped.push_str("\\\\"),
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            '\t' => escaped.push_str("\\t"),
+            _ if (letter.is_ascii_graphic() || letter == ' ') && !"\"&'+<>`".contains(letter) => escaped.push(letter),
+            _ => letter.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                let _ = write!(escaped, "\\u{unit:04X}");
+            }),
+        }
+    }
+    escaped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_found_as_azure_escapes_it() {
+        let secrets = Secrets::of(["a+b&c\\d\"é𝄞 e", "line\none"]);
+        assert_eq!(
+            secrets.scrubbed(r"in a\u002Bb\u0026c\\d\u0022\u00E9\uD834\uDD1E e, line\none"),
+            "in [redacted], [redacted]"
+        );
+    }
 
     #[test]
     fn a_secret_is_found_in_every_form() {
         let secrets = Secrets::of(["p\"s/ s3cret", "abc"]);
         let url = encode("p\"s/ s3cret");
         let base64 = BASE64.encode(b"p\"s/ s3cret");
-        let text = format!("plain p\"s/ s3cret, json p\\\"s/ s3cret, url {url}, base64 {base64}, abc");
+        let text = format!(
+            "plain p\"s/ s3cret, json p\\\"s/ s3cret, nested p\\\\\\\"s/ s3cret, url {url}, form p%22s%2F+s3cret, base64 {base64}, abc"
+        );
         assert_eq!(
             secrets.scrubbed(&text),
-            "plain [redacted], json [redacted], url [redacted], base64 [redacted]=, abc"
+            "plain [redacted], json [redacted], nested [redacted], url [redacted], form [redacted], base64 [redacted]=, abc"
         );
         assert_eq!(Secrets::of(["s3cret", "s3cret-and-more"]).scrubbed("a s3cret-and-more"), "a [redacted]");
     }

@@ -57,8 +57,8 @@ fn credential(fields: &Fields, mistakes: &mut Mistakes) -> Option<Credential> {
     for (first, second) in [(secret, token_file.as_ref()), (secret, managed), (token_file, managed)] {
         let (Some(first), Some(second)) = (first, second) else { continue };
         // A secret beside a token in the environment is a decision: the token is in every pod with a workload identity.
-        let beside = first.rank == second.rank && managed != Some(second);
-        if first.rank >= second.rank && !beside {
+        let is_decision = first.rank == second.rank && managed != Some(second);
+        if first.rank >= second.rank && !is_decision {
             let message = format_args!(
                 "{} and {} are two ways to sign in, and nobody can know which is meant; unset one",
                 first.place(),

@@ -24,18 +24,19 @@ const GENERIC: [&str; 8] = [
 /// An error as the resource manager writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Detail {
+pub(crate) struct Detail {
     /// A word.
     #[serde(deserialize_with = "text")]
-    pub code: String,
+    pub(crate) code: String,
     /// A sentence.
     #[serde(deserialize_with = "text")]
-    pub message: String,
+    pub(crate) message: String,
     /// A field.
-    pub target: Option<String>,
+    #[serde(deserialize_with = "field")]
+    pub(crate) target: Option<String>,
     /// What it comes of.
     #[serde(deserialize_with = "list")]
-    pub details: Vec<Detail>,
+    pub(crate) details: Vec<Detail>,
 }
 
 /// Why an operation failed.
@@ -81,8 +82,14 @@ impl Detail {
         !self.code.is_empty() || !self.message.is_empty()
     }
 
-    /// The most specific of it and what stands below.
+    /// The most specific of it and what stands below, as it is told.
     pub(crate) fn most_specific(&self) -> Self {
+        let found = self.deepest();
+        Self { message: line(&found.message), ..found }
+    }
+
+    /// The most specific of it and what stands below, whole.
+    pub(crate) fn deepest(&self) -> Self {
         let mut found = self.clone();
         for _ in 0..DEPTH {
             let Some(below) = found.below() else { break };
@@ -90,7 +97,7 @@ impl Detail {
             found = Self { target, ..below };
         }
         found.details.clear();
-        Self { message: line(&found.message), ..found }
+        found
     }
 
     /// What this comes of: what stands below it, or in its message, as Azure writes the refusal of another service; none: it says
@@ -119,6 +126,7 @@ pub(crate) fn line(text: &str) -> String {
     line.get(..line.floor_char_boundary(SAID)).unwrap_or_default().to_owned()
 }
 
+/// What is of another kind than it should be says nothing, and takes nothing else with it.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::String(text) => text,
@@ -127,7 +135,11 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
     })
 }
 
+fn field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Some(text(deserializer)?).filter(|field| !field.is_empty()))
+}
+
 fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Detail>, D::Error> {
-    let values = Option::<Vec<Value>>::deserialize(deserializer)?.unwrap_or_default();
+    let Value::Array(values) = Value::deserialize(deserializer)? else { return Ok(Vec::new()) };
     Ok(values.into_iter().filter_map(|value| serde_json::from_value(value).ok()).collect())
 }

@@ -117,7 +117,9 @@ impl Class {
         let has = |word: &str| code.contains(word);
         match () {
             () if has("Throttl") || has("TooManyRequests") => Some(Self::Throttled),
-            () if has("Quota") || (code == "OperationNotAllowed" && says("quota")) => Some(Self::Quota),
+            () if has("Quota") || (code == "OperationNotAllowed" && (says("quota") || says("Quota"))) => {
+                Some(Self::Quota)
+            }
             () if has("Capacity") => Some(Self::Capacity),
             () if SETUP.iter().any(|word| has(word)) => Some(Self::Setup),
             () => None,

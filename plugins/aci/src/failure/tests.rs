@@ -11,12 +11,23 @@ fn refusal(status: u16, code: &str, message: &str, writes: bool) -> Refusal {
         code: code.to_owned(),
         message: message.to_owned(),
         target: None,
-        details: Vec::new(),
         retry_after: None,
         effect: Effect::None,
         request_id: None,
         writes,
     }
+}
+
+#[test]
+fn the_right_that_is_missing_is_named() {
+    let of = |path: &str| {
+        let request = format!("GET https://management.azure.com/subscriptions/s/{path}");
+        Refusal { request, ..refusal(403, "AuthorizationFailed", "no", false) }.to_string()
+    };
+    let group = of("resourceGroups/g/providers/Microsoft.ContainerInstance/containerGroups/web");
+    assert!(group.contains("Microsoft.ContainerInstance/containerGroups/* on the resource group"), "{group}");
+    let operation = of("providers/Microsoft.ContainerInstance/locations/westeurope/operations/1");
+    assert!(operation.contains("Microsoft.ContainerInstance/locations/*/read on the subscription"), "{operation}");
 }
 
 #[test]
@@ -34,6 +45,13 @@ fn what_ends_a_pod_and_what_is_tried_again() {
             409,
             "OperationNotAllowed",
             "exceeding approved Total Regional Cores quota",
+            ResourceExhausted,
+            "OperationNotAllowed",
+        ),
+        (
+            409,
+            "OperationNotAllowed",
+            "exceeding approved StandardCores Quota",
             ResourceExhausted,
             "OperationNotAllowed",
         ),
@@ -132,6 +150,8 @@ fn the_most_specific_code_counts() {
         ),
         (r#"{"error":{"code":"BadRequest","message":"m","details":null}}"#, "BadRequest", "m", None),
         (r#"{"error":{"code":400,"message":null,"details":["x"]}}"#, "400", "", None),
+        (r#"{"error":{"code":"A","message":"b","target":{"field":"c"}}}"#, "A", "b", None),
+        (r#"{"error":{"code":"A","message":"b","details":{"x":"c"}}}"#, "A", "b", None),
         (&nested, "SubnetMissingRequiredDelegation", "Subnet missing required delegation.", Some("t")),
         ("too many\n requests", "", "too many requests", None),
         (r#"{"error":"no"}"#, "", "no reason is given", None),

@@ -119,6 +119,29 @@ fn a_question_is_asked_again_and_an_act_is_not() {
 }
 
 #[test]
+fn a_question_is_not_asked_again_before_the_time_that_azure_names() {
+    for (header, value, after) in [("Retry-After", "1", 1000), ("retry-after-ms", "1500", 1500)] {
+        let (client, asked) = client(move |_| Answer::status(503).header(header, value));
+        let error = Error::from(client.get_group("web").unwrap_err());
+        assert_eq!((error.retry_after, asked_of_arm(&asked).len()), (Some(Duration::from_millis(after)), 1));
+    }
+}
+
+#[test]
+fn nobody_waits_for_an_answer_for_as_long_as_a_call_may_last() {
+    let (client, asked) = client(|_| Answer::hangs());
+    testing::deadline(Duration::from_secs(300));
+    let waited = |ask: &dyn Fn() -> Failure| {
+        let start = clock::now();
+        let (code, ..) = told(ask());
+        (code, clock::now().since(start).as_secs())
+    };
+    assert_eq!(waited(&|| client.get_group("web").unwrap_err()), (Code::DeadlineExceeded, 20));
+    assert_eq!(asked_of_arm(&asked).len(), 1, "whoever took so long takes as long again");
+    assert_eq!(waited(&|| client.stop_group("web").unwrap_err()), (Code::DeadlineExceeded, 30));
+}
+
+#[test]
 fn a_question_gets_its_answer_at_the_second_time() {
     let mut first = true;
     let (client, asked) = client(move |_| match std::mem::take(&mut first) {

@@ -81,18 +81,11 @@ fn what_is_sent_is_what_microsofts_client_sends() {
         let group: Group = serde_json::from_value(read("requests", name)["body"].clone()).unwrap();
         check(name, &|client| ok(client.put_group("demo1", &group).map(drop)));
     }
-    let tags = [("tag1key", "tag1Value"), ("tag2key", "tag2Value")];
-    let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    check("ContainerGroupsUpdate", &|client| ok(client.tag_group("demo1", &tags).map(drop)));
     check("ContainerGroupsGet_Succeeded", &|client| ok(client.get_group("demo1").map(drop)));
     check("ContainerGroupsListByResourceGroup", &|client| ok(client.list_groups(None).map(drop)));
     check("ContainerGroupsDelete", &|client| ok(client.delete_group("demo1").map(drop)));
     check("ContainerGroupsStop", &|client| ok(client.stop_group("demo1").map(drop)));
-    check("ContainerGroupsStart", &|client| ok(client.start_group("demo1").map(drop)));
-    check("ContainerGroupsRestart", &|client| ok(client.restart_group("demo1").map(drop)));
     check("ContainerListLogs", &|client| ok(client.logs("demo1", "container1", Some(10), false).map(drop)));
-    check("ContainerGroupUsage", &|client| ok(client.usages("West Central US").map(drop)));
-    check("CapabilitiesList", &|client| ok(client.capabilities("westus").map(drop)));
     assert_eq!(checked, std::fs::read_dir(data("requests")).unwrap().count(), "every example");
 }
 
@@ -140,18 +133,6 @@ fn what_the_service_alone_says_is_never_written() {
         answer.as_object_mut().unwrap().remove("name");
         assert_eq!(plain(serde_json::to_value(&group).unwrap()), plain(answer), "{name}");
     }
-}
-
-#[test]
-fn capabilities_are_read() {
-    testing::reset();
-    testing::serve(|received| match received.url.starts_with("http://169.254.169.254/") {
-        true => Answer::status(200).body(r#"{"access_token":"t","expires_in":"3600"}"#),
-        false => Answer::status(200).body(read("answers", "CapabilitiesList").to_string()),
-    });
-    let all = client("demo").capabilities("West US").unwrap();
-    assert_eq!((all.len(), all[0].capabilities.max_cpu, all[0].capabilities.max_memory_in_gb), (2, 4.0, 14.0));
-    assert_eq!(all[1].os_type.as_deref(), Some("Windows"));
 }
 
 #[test]

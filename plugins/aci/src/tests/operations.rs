@@ -33,6 +33,10 @@ fn the_header_with_a_status_counts_before_the_other() {
     });
     let operation = client.put_group("web", &Group::default()).unwrap().operation.unwrap();
     assert_eq!(operation, Operation { url: URL.to_owned(), kind: Kind::AsyncOperation });
+    let (other, _) =
+        super::client(|_| Answer::status(201).header("Azure-AsyncOperation", " ").header("Location", URL).body("{}"));
+    let operation_there = other.put_group("web", &Group::default()).unwrap().operation.unwrap();
+    assert_eq!(operation_there.kind, Kind::Location, "one that says nothing does not count");
     let kept = serde_json::to_string(&operation).unwrap();
     assert_eq!(serde_json::from_str::<Operation>(&kept).unwrap(), operation);
 }
@@ -89,10 +93,11 @@ fn a_status_tells_how_far_it_is() {
     ] {
         assert_eq!(progress(Kind::AsyncOperation, play).unwrap(), expected);
     }
-    for body in ["{}", "<html>", r#"{"status":null}"#] {
+    for body in ["{}", "<html>", r#"{"status":null}"#, r#"{"status":"Failed","error":"s3cret"}"#] {
         let (client, _) = client(move |_| Answer::status(200).body(body));
         let error = client.progress(&Operation { url: URL.to_owned(), kind: Kind::AsyncOperation }).unwrap_err();
-        assert_eq!(Error::from(error).code, Code::Unknown, "{body}");
+        let error = Error::from(error);
+        assert!(error.code == Code::Unknown && !error.message.contains("s3cret"), "{body}: {error}");
     }
 }
 
@@ -109,6 +114,17 @@ fn a_location_tells_how_far_it_is() {
         (|| Answer::status(204), Progress::Succeeded),
         (
             || {
+                let answer = Answer::status(200).header("Retry-After", "9");
+                answer.body(r#"{"properties":{"provisioningState":"Pending"}}"#)
+            },
+            Progress::Running { after: Some(Duration::from_secs(9)) },
+        ),
+        (
+            || Answer::status(200).body(r#"{"properties":{"provisioningState":"Deleting"}}"#),
+            Progress::Running { after: None },
+        ),
+        (
+            || {
                 Answer::status(200).body(
                     r#"{"properties":{"provisioningState":"Failed","instanceView":{"events":[{"name":"FailedMount","message":"no"}]}}}"#,
                 )
@@ -122,6 +138,9 @@ fn a_location_tells_how_far_it_is() {
     ] {
         assert_eq!(progress(Kind::Location, play).unwrap(), expected);
     }
+    let page = progress(Kind::Location, || Answer::status(200).body("<html>s3cret</html>")).unwrap_err();
+    let error = Error::from(page);
+    assert!(error.code == Code::Unknown && !error.message.contains("s3cret"), "a proxy's page is no end: {error}");
 }
 
 #[test]

@@ -46,7 +46,9 @@ impl Issued {
         let life = answer.expires_in.map(Duration::from_secs).or_else(|| answer.expires_on.map(until));
         match life {
             Some(life) if !life.is_zero() => {
-                let renew = answer.refresh_in.map(Duration::from_secs).filter(|renew| *renew < life);
+                // At once would be at every call.
+                let is_later = |renew: &Duration| !renew.is_zero() && *renew < life;
+                let renew = answer.refresh_in.map(Duration::from_secs).filter(is_later);
                 Ok(Self { token: answer.access_token, life, renew })
             }
             Some(_) => Err("its token has expired already".to_owned()),
@@ -85,6 +87,8 @@ mod tests {
                 None,
             ),
             (r#"{"access_token":"t","expires_in":86399,"refresh_in":43199}"#.to_owned(), 86399, Some(43199)),
+            (r#"{"access_token":"t","expires_in":"3599","refresh_in":"0"}"#.to_owned(), 3599, None),
+            (r#"{"access_token":"t","expires_in":3599,"refresh_in":3599}"#.to_owned(), 3599, None),
             (
                 format!(
                     r#"{{"access_token":"t","refresh_token":"","expires_in":"3599","expires_on":"{}","not_before":"{now}","resource":"r","token_type":"Bearer"}}"#,

@@ -168,6 +168,29 @@ fn the_old_token_serves_until_there_is_a_new_one() {
 }
 
 #[test]
+fn an_issuer_that_hangs_costs_who_has_a_token_little_time() {
+    for credential in [secret(), managed(None)] {
+        let hangs = Rc::new(Cell::new(false));
+        let hangs_now = hangs.clone();
+        let asked = issuer(move |_| match hangs_now.get() {
+            true => Answer::hangs(),
+            false => Answer::status(200).body(r#"{"access_token":"token","expires_in":3600}"#),
+        });
+        let account = account(credential);
+        get(&account).unwrap();
+        hangs.set(true);
+        testing::advance(Duration::from_secs(3400));
+        // A ping has no more.
+        testing::deadline(Duration::from_secs(8));
+        let start = clock::now();
+        assert_eq!((taken(&account), asked.borrow().len()), ("token".to_owned(), 2));
+        let spent = clock::now().since(start);
+        assert!(spent <= Duration::from_secs(5), "{spent:?}");
+        assert_eq!((taken(&account), asked.borrow().len()), ("token".to_owned(), 2), "nobody asks for a while");
+    }
+}
+
+#[test]
 fn a_short_life_is_renewed_at_its_half() {
     let asked = issuer(|_| Answer::status(200).body(r#"{"access_token":"token","expires_in":20}"#));
     let account = account(secret());
@@ -230,12 +253,25 @@ fn the_end_of_one_call_is_nobody_elses() {
         true => Answer::hangs(),
         false => Answer::status(200).body(r#"{"access_token":"t","expires_in":3600}"#),
     });
-    testing::deadline(Duration::from_secs(30));
+    testing::deadline(Duration::from_secs(8));
     let account = account(secret());
     let error = Error::from(get(&account).unwrap_err());
     assert_eq!((error.code, error.effect), (Code::DeadlineExceeded, Effect::None));
     testing::go_on();
     assert_eq!(taken(&account), "t", "at once");
+}
+
+#[test]
+fn a_first_token_whose_answer_does_not_come_is_asked_for_again() {
+    let mut first = true;
+    let asked = issuer(move |_| match std::mem::take(&mut first) {
+        true => Answer::hangs(),
+        false => Answer::status(200).body(r#"{"access_token":"t","expires_in":3600}"#),
+    });
+    testing::deadline(Duration::from_secs(300));
+    let start = clock::now();
+    assert_eq!((taken(&account(secret())), asked.borrow().len()), ("t".to_owned(), 2));
+    assert!(clock::now().since(start) < TURN, "whoever waits for its turn has one");
 }
 
 #[test]
