@@ -23,10 +23,10 @@ pub(crate) const PUBLIC_IP: &str = "virtual-kubelet.io/public-ip";
 pub(crate) const SKU: &str = "virtual-kubelet.io/container-sku";
 pub(crate) const PRIORITY: &str = "virtual-kubelet.io/priority";
 const CCE_POLICY: &str = "virtual-kubelet.io/confidential-compute-cce-policy";
-const PULL_IDENTITY: &str = "virtual-kubelet.io/pull-identity";
+pub(crate) const PULL_IDENTITY: &str = "virtual-kubelet.io/pull-identity";
 const CCE_POLICY_TOO: &str = "microsoft.containerinstance.virtualnode.ccepolicy";
 pub(crate) const SUBNET: &str = "microsoft.containerinstance.virtualnode.subnets.primary";
-const IDENTITY: &str = "microsoft.containerinstance.virtualnode.identity";
+pub(crate) const IDENTITY: &str = "microsoft.containerinstance.virtualnode.identity";
 pub(crate) const KUBE_PROXY: &str = "microsoft.containerinstance.virtualnode.injectkubeproxy";
 pub(crate) const DNS: &str = "microsoft.containerinstance.virtualnode.injectdns";
 pub(crate) const ZONES: &str = "microsoft.containerinstance.virtualnode.zones";
@@ -34,7 +34,7 @@ pub(crate) const TAGS: &str = "microsoft.containerinstance.virtualnode.customtag
 pub(crate) const VAULT: &str = "microsoft.containerinstance.virtualnode.cmk.vaultbaseurl";
 const KEY_NAME: &str = "microsoft.containerinstance.virtualnode.cmk.keyname";
 const KEY_VERSION: &str = "microsoft.containerinstance.virtualnode.cmk.keyversion";
-const KEY_IDENTITY: &str = "microsoft.containerinstance.virtualnode.cmk.identity";
+pub(crate) const KEY_IDENTITY: &str = "microsoft.containerinstance.virtualnode.cmk.identity";
 
 /// One that is read.
 struct Known {

@@ -9,6 +9,7 @@
 //!
 //! A bucket of N that is filled by R a second lets N go in any N / R seconds: that is a budget that never empties it.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use vk_provider::plugin::Budget;
@@ -16,25 +17,80 @@ use vk_provider::plugin::Budget;
 /// Of Resource Manager: methods, the bucket, and what fills it in a second.
 const BUCKETS: [(&[&str], u32, u32); 3] =
     [(&["GET", "HEAD"], 250, 25), (&["PUT", "PATCH", "POST"], 200, 10), (&["DELETE"], 200, 10)];
-/// Of Container Instances: a method, and so many requests in so many seconds.
-const GROUPS: [(&str, u32, u64); 4] =
-    [("PUT", 100, 300), ("PUT", 300, 3600), ("DELETE", 100, 300), ("DELETE", 300, 3600)];
+/// Of Container Instances: so many creates in so many seconds, and as many deletes.
+const GROUPS: [(u32, u64); 2] = [(100, 300), (300, 3600)];
+/// The longest window that a rate may have, in seconds.
+const DAY: u64 = 24 * 3600;
 /// Where groups are.
 const PATH: &str = "/subscriptions/*/resourceGroups/*/providers/Microsoft.ContainerInstance/containerGroups/*";
 
-/// All of them, times what a subscription has that was given more.
-pub(crate) fn of(resource_manager: &str, factor: u32) -> Vec<Budget> {
+/// So many requests in any window of so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate {
+    requests: u32,
+    window: Duration,
+}
+
+/// `100/5m`
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = || {
+            let (requests, window) = text.split_once('/')?;
+            let seconds = [('s', 1), ('m', 60), ('h', 3600)].into_iter().find_map(|(letter, unit)| {
+                let number: u64 = window.strip_suffix(letter)?.parse().ok()?;
+                number.checked_mul(unit).filter(|seconds| (1..=DAY).contains(seconds))
+            });
+            let requests = requests.parse().ok().filter(|requests| *requests > 0)?;
+            Some(Self { requests, window: Duration::from_secs(seconds?) })
+        };
+        read().ok_or_else(|| format!("{text:?} is no rate; write it like 100/5m: so many in 1s to 24h"))
+    }
+}
+
+/// The request rates of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rates {
+    /// How many times Azure's published rates there are.
+    pub(crate) factor: u32,
+    /// Those of creates, and of deletes; none: the published ones, so many times.
+    pub(crate) creates: Option<Vec<Rate>>,
+    pub(crate) deletes: Option<Vec<Rate>>,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self { factor: 1, creates: None, deletes: None }
+    }
+}
+
+impl Rates {
+    fn published(&self) -> Vec<Rate> {
+        let rate = |(requests, seconds): (u32, u64)| Rate {
+            requests: requests.saturating_mul(self.factor),
+            window: Duration::from_secs(seconds),
+        };
+        GROUPS.map(rate).to_vec()
+    }
+}
+
+/// All of them.
+pub(crate) fn of(resource_manager: &str, rates: &Rates) -> Vec<Budget> {
     let scheme = resource_manager.find("://").map_or(0, |at| at + 3);
     let path =
         resource_manager.get(scheme..).and_then(|rest| rest.find('/')).map_or(resource_manager.len(), |at| scheme + at);
     let (origin, prefix) = resource_manager.split_at_checked(path).unwrap_or((resource_manager, ""));
     let buckets = BUCKETS.into_iter().map(|(methods, most, filled)| {
         let window = Duration::from_secs((most / filled).into());
-        Budget::new(origin, most.saturating_mul(factor), window).methods(methods.iter().copied())
+        Budget::new(origin, most.saturating_mul(rates.factor), window).methods(methods.iter().copied())
     });
-    let groups = GROUPS.into_iter().map(|(method, most, seconds)| {
-        let budget = Budget::new(origin, most.saturating_mul(factor), Duration::from_secs(seconds));
-        budget.methods([method]).paths([format!("{}{PATH}", prefix.trim_end_matches('/'))])
+    let groups = [("PUT", &rates.creates), ("DELETE", &rates.deletes)].into_iter().flat_map(|(method, own)| {
+        let all = own.clone().unwrap_or_else(|| rates.published());
+        all.into_iter().map(move |Rate { requests, window }| {
+            let budget = Budget::new(origin, requests, window);
+            budget.methods([method]).paths([format!("{}{PATH}", prefix.trim_end_matches('/'))])
+        })
     });
     buckets.chain(groups).collect()
 }
@@ -43,18 +99,23 @@ pub(crate) fn of(resource_manager: &str, factor: u32) -> Vec<Budget> {
 mod tests {
     use super::*;
 
+    fn published(factor: u32) -> Rates {
+        Rates { factor, ..Rates::default() }
+    }
+
+    fn told(budgets: &[Budget]) -> Vec<String> {
+        let told = |budget: &Budget| {
+            let paths = if budget.paths.is_empty() { "all" } else { "groups" };
+            format!("{} {paths}: {} in {} ms", budget.methods.join("+"), budget.requests, budget.window_ms)
+        };
+        budgets.iter().map(told).collect()
+    }
+
     #[test]
     fn budgets_are_azures_own_rates() {
-        let budgets = of("https://management.azure.com", 1);
-        let told: Vec<String> = budgets
-            .iter()
-            .map(|budget| {
-                let paths = if budget.paths.is_empty() { "all" } else { "groups" };
-                format!("{} {paths}: {} in {} ms", budget.methods.join("+"), budget.requests, budget.window_ms)
-            })
-            .collect();
+        let budgets = of("https://management.azure.com", &published(1));
         assert_eq!(
-            told,
+            told(&budgets),
             [
                 "GET+HEAD all: 250 in 10000 ms",
                 "PUT+PATCH+POST all: 200 in 20000 ms",
@@ -70,9 +131,27 @@ mod tests {
 
     #[test]
     fn a_subscription_may_have_more_and_be_elsewhere() {
-        let budgets = of("https://localhost:8443/arm", 60);
+        let budgets = of("https://localhost:8443/arm", &published(60));
         assert_eq!(budgets.iter().map(|budget| budget.requests).max(), Some(18_000));
         assert!(budgets.iter().all(|budget| budget.origin == "https://localhost:8443"));
         assert_eq!(budgets[3].paths, [format!("/arm{PATH}")]);
+    }
+
+    #[test]
+    fn creates_and_deletes_may_have_rates_of_their_own() {
+        let creates = Some(vec!["500/5m".parse().unwrap(), "1000/1h".parse().unwrap()]);
+        let budgets = of("https://localhost", &Rates { creates, ..published(2) });
+        assert_eq!(
+            told(&budgets)[3..],
+            [
+                "PUT groups: 500 in 300000 ms",
+                "PUT groups: 1000 in 3600000 ms",
+                "DELETE groups: 200 in 300000 ms",
+                "DELETE groups: 600 in 3600000 ms",
+            ]
+        );
+        for wrong in ["", "100", "100/5", "0/5m", "-1/5m", "1/0s", "1/25h", "1/5d", "1/5m/2", "1.5/5m", "/5m"] {
+            assert!(wrong.parse::<Rate>().is_err(), "{wrong:?}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! News of pods: what the ledger's changes tell, which are kept up to date by looks meanwhile.
 //!
 //! ```text
-//! next ─┬─ ledger: what changed since the cursor's revision?   ─▶ told at once
-//!       ├─ poller: what is due is listed and looked at         ─▶ the ledger, if something changed
+//! next ─┬─ poller: what is due is listed and looked at         ─▶ the ledger, if something changed
+//!       ├─ ledger: what changed since the cursor's revision?   ─▶ told, and it is over
 //!       └─ else: wait for the ledger, the next look, the end
 //! ```
 //!
@@ -79,17 +79,26 @@ enum Woken {
 /// Waits for the first news, and looks for them.
 fn follow(context: &Context, mut cursor: Cursor, deadline: Deadline) -> Result<Batch> {
     let mut poller = Poller::new(context);
+    // While many pods are made, every call finds news of them: it looks once all the same, or nobody ever would.
+    let mut has_looked = false;
     loop {
         let (revision, changed) = store::since(ledger::PODS, cursor.revision)?;
-        cursor.revision = revision;
-        if !changed.is_empty() {
+        let (is_news, is_over) = (!changed.is_empty(), deadline.is_over() || call::cancelled());
+        if is_news && (has_looked || is_over) {
+            cursor.revision = revision;
             return news(&cursor, changed);
         }
-        if deadline.is_over() || call::cancelled() || poller.is_tired() {
-            return Ok(Batch::empty(Scope::Delta, cursor.write()));
+        if !is_news {
+            cursor.revision = revision;
+            if is_over || poller.is_tired() {
+                return Ok(Batch::empty(Scope::Delta, cursor.write()));
+            }
         }
-        let (rest, has_turn) = match poller.step()? {
+        let step = poller.step(is_news)?;
+        has_looked = true;
+        let (rest, has_turn) = match step {
             Step::Acted => continue,
+            _ if is_news => continue,
             Step::Rest(rest) => (rest.min(deadline.remaining()), true),
             Step::NotMyTurn => (deadline.remaining(), false),
         };

@@ -33,6 +33,7 @@ use vk_provider::plugin::Want;
 use vk_provider::{Code, Error, Result};
 
 use crate::annotations::Identities;
+use crate::budgets::Rates;
 use crate::resource::{Identity, Subnet};
 use file::File;
 use variables::Variables;
@@ -55,10 +56,11 @@ pub(crate) struct Config {
     pub(crate) version: Version,
     pub(crate) capacity: Capacity,
     pub(crate) network: Network,
+    pub(crate) allowed: Allowed,
     /// Between two looks at a group that changes.
     pub(crate) poll: Duration,
-    /// How many times the published request rates the subscription has.
-    pub(crate) factor: u32,
+    /// The request rates of the subscription.
+    pub(crate) rates: Rates,
     /// What follows the name of this program in requests.
     pub(crate) user_agent: Option<String>,
     /// What holds for pods that do not say otherwise.
@@ -86,6 +88,13 @@ pub(crate) struct Network {
     pub(crate) public_ip: bool,
     /// Whether the host can open connections to pods.
     pub(crate) reach: Reach,
+}
+
+/// What pods may name; none: whatever the node's principal may assign.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Allowed {
+    pub(crate) identities: Option<Vec<Identity>>,
+    pub(crate) subnets: Option<Vec<Subnet>>,
 }
 
 /// What holds for pods that do not say otherwise.
@@ -126,6 +135,11 @@ pub(crate) enum Os {
 }
 
 impl Os {
+    /// What `--os` says, which has a default.
+    fn of_host() -> Self {
+        config::node().operating_system.parse().unwrap_or_default()
+    }
+
     /// As Kubernetes writes it.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

@@ -6,6 +6,7 @@ use vk_provider::{Error, Result};
 
 use crate::config::{Config, Reading};
 use crate::in_cloud;
+use crate::place::Place;
 
 /// What one call stands on.
 #[derive(Debug)]
@@ -17,12 +18,15 @@ pub(crate) struct Context {
 
 impl Context {
     /// # Errors
-    /// Credentials or configuration are missing, or have a mistake: the files changed after `configure`.
+    /// Credentials or configuration are missing, or have a mistake: the files changed after `configure`. Or they name another
+    /// place than that of the pods which are known.
     pub(crate) fn reach() -> Result<Self> {
         let account = Account::read().map_err(first)?;
         let reading = Reading::of(Some(&account));
         let account = in_cloud(account, reading.cloud.clone());
         let config = reading.into_config()?;
+        let (subscription, resource_group) = (account.subscription.clone(), config.resource_group.clone());
+        Place { subscription, resource_group }.keep().map_err(Error::effect_none)?;
         let client = Client::new(account, config.resource_group.clone(), config.version, config.user_agent.clone());
         Ok(Self { config, node: config::node(), client })
     }

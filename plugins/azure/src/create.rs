@@ -9,10 +9,9 @@ use vk_provider::{DesiredPod, Error, ObservedPod, PodRef, Result, log};
 
 use crate::context::Context;
 use crate::ledger::{self, Seen, Work};
-use crate::orphans::{self, Whose};
 use crate::poll::Look;
 use crate::translate::{self, Made};
-use crate::{look, names, observe};
+use crate::{find, look, observe};
 
 /// Makes a pod's group, or finds it.
 ///
@@ -23,12 +22,13 @@ pub(crate) fn create(context: &Context, pod: &DesiredPod) -> Result<ObservedPod>
     let id = &pod.id;
     let made = translate::group(&context.config, &context.node, pod)?;
     if let Some((group, revision)) = there(context, id)? {
-        if is_going(&group) {
-            return Err(Error::aborted("ContainerGroupDeleting", "the container group is being removed").effect_none());
-        }
         return Ok(look::note(id, group, revision)?.observed(id.clone()));
     }
-    put(context, pod, made, None)
+    // A group that came to nothing is removed, and not made anew.
+    if let Some(seen) = ledger::seen(id)?.filter(Seen::is_final) {
+        return Ok(seen.observed(id.clone()));
+    }
+    put(context, pod, made)
 }
 
 /// Brings a pod to a new revision, which starts all its containers again.
@@ -37,40 +37,30 @@ pub(crate) fn create(context: &Context, pod: &DesiredPod) -> Result<ObservedPod>
 /// As [`create`], or Azure cannot change this of a group that is there.
 pub(crate) fn update(context: &Context, pod: &DesiredPod) -> Result<()> {
     let made = translate::group(&context.config, &context.node, pod)?;
-    let Some((group, _)) = there(context, &pod.id)? else {
+    let Some((group, revision)) = there(context, &pod.id)? else {
         return Err(Error::not_found(
             "ContainerGroupNotFound",
             format!("pod {:?} has no container group", pod.id.name),
         ));
     };
-    if is_going(&group) {
-        return Err(Error::aborted("ContainerGroupDeleting", "the container group is being removed").effect_none());
+    // Azure has taken it already, and its answer was lost.
+    if revision.as_ref() == Some(&pod.revision) {
+        return look::note(&pod.id, group, revision).map(drop);
     }
     if let Some(field) = unchangeable(&group, &made.group) {
         let why = "Azure cannot change this of a container group that is there: delete the pod and make it anew";
         return Err(Error::unimplemented("UpdateNotSupported", why).field(field));
     }
-    // It goes on as it was until Azure says otherwise.
-    let before = ledger::seen(&pod.id)?;
-    put(context, pod, made, before).map(drop)
+    put(context, pod, made).map(drop)
 }
 
-/// The pod's own group; none: there is none of this name.
+/// The pod's own group, which can be asked to be otherwise; none: there is none of this name.
 fn there(context: &Context, id: &PodRef) -> Result<Option<(Group, Option<String>)>> {
-    let name = names::group(&context.node, id);
-    let Some(group) = context.client.get_group(&name)? else { return Ok(None) };
-    match orphans::whose(&context.node, id, &group.tags) {
-        Whose::Ours(revision) => Ok(Some((group, revision))),
-        Whose::Foreign(why) => Err(Error::failed_precondition(
-            "ContainerGroupNameTaken",
-            format!("the container group {name} is not this pod's: {why}; it is left alone"),
-        )),
-        Whose::Unclear(missing) => Err(orphans::unclear(id, &name, &missing)),
+    let found = find::own_or_nothing(context, id)?;
+    if found.as_ref().is_some_and(|(group, _)| observe::is_going(group)) {
+        return Err(Error::aborted("ContainerGroupDeleting", "the container group is being removed").effect_none());
     }
-}
-
-fn is_going(group: &Group) -> bool {
-    group.properties.provisioning_state == Some(ProvisioningState::Deleting)
+    Ok(found)
 }
 
 /// The first field that only a new group can have otherwise (Update containers in Azure Container Instances).
@@ -89,7 +79,7 @@ fn unchangeable(there: &Group, wanted: &Group) -> Option<String> {
 }
 
 /// Puts a group. From Azure's answer on nothing fails any more.
-fn put(context: &Context, pod: &DesiredPod, made: Made, before: Option<Seen>) -> Result<ObservedPod> {
+fn put(context: &Context, pod: &DesiredPod, made: Made) -> Result<ObservedPod> {
     let id = &pod.id;
     let Made { name, mut group, notices } = made;
     let accepted = context.client.put_group(&name, &group)?;
@@ -99,17 +89,26 @@ fn put(context: &Context, pod: &DesiredPod, made: Made, before: Option<Seen>) ->
     // What an answer says of how far it is cannot be relied on.
     group.properties.provisioning_state = Some(ProvisioningState::Creating);
     group.id = accepted.group.id;
-    let status = before.map_or_else(|| observe::pending(&group), |before| before.status);
-    let seen = Seen { revision: Some(pod.revision.clone()), status };
-    // It is found by its tags all the same.
-    if let Err(error) = keep(context, id, accepted.operation, &seen) {
+    let seen = |before: Option<&Seen>| {
+        // What is there goes on as it was until Azure says otherwise; and a look may have been quicker.
+        let status = before.map_or_else(|| observe::pending(&group), |before| before.status.clone());
+        Seen { revision: Some(pod.revision.clone()), status }
+    };
+    let kept = keep(context, id, accepted.operation, seen).unwrap_or_else(|error| {
+        // It is found by its tags all the same.
         log!("what was made of pod {} could not be kept: {error}", id.name);
-    }
-    Ok(seen.observed(id.clone()))
+        seen(None)
+    });
+    Ok(kept.observed(id.clone()))
 }
 
 /// Keeps what was made.
-fn keep(context: &Context, id: &PodRef, operation: Option<Operation>, seen: &Seen) -> Result<()> {
+fn keep(
+    context: &Context,
+    id: &PodRef,
+    operation: Option<Operation>,
+    seen: impl Fn(Option<&Seen>) -> Seen,
+) -> Result<Seen> {
     let now = ledger::now();
     ledger::change(id, |work| {
         let told = std::mem::take(&mut work.told);
@@ -117,6 +116,5 @@ fn keep(context: &Context, id: &PodRef, operation: Option<Operation>, seen: &See
     })?;
     let asked = if operation.is_some() { now.saturating_add(ledger::millis(context.config.poll)) } else { 0 };
     ledger::looked(id, &Look { at: now, changed: now, operation: asked, ..Look::default() })?;
-    ledger::see(id, seen, None)?;
-    Ok(())
+    Ok(ledger::see(id, seen)?.0)
 }

@@ -13,6 +13,11 @@ const DIGEST: usize = 12;
 /// Events of one group that are told, the newest: a crash loop of years must not fill the ledger.
 const MOST: usize = 300;
 
+/// What stands in place of a secret.
+const HIDDEN: &str = "[redacted]";
+/// Ends of names whose values are secrets.
+const SECRET: [&str; 7] = ["password", "passwd", "pwd", "secret", "token", "key", "sig"];
+
 /// Tells what was not told yet, and returns what is told now.
 pub(crate) fn tell(id: &PodRef, group: &Group, told: &BTreeMap<String, i32>) -> BTreeMap<String, i32> {
     let mut all = all(group);
@@ -67,8 +72,14 @@ pub(crate) fn reason(name: &str) -> String {
     if word.is_empty() { "AzureEvent".to_owned() } else { word }
 }
 
-/// Azure's words without what a URL has to sign in with, such as that of a private repository.
+/// Azure's words without what one signs in with: before the host of a URL, such as that of a private repository, and after names
+/// such as `password=`, which the options of a mount have. Azure does not give back what it was told in secret, and what that was
+/// is not kept: no more can be done here.
 pub(crate) fn scrubbed(text: &str) -> String {
+    without_values(&without_users(text))
+}
+
+fn without_users(text: &str) -> String {
     let mut scrubbed = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
@@ -79,11 +90,32 @@ pub(crate) fn scrubbed(text: &str) -> String {
         let authority = after.find(is_end).and_then(|end| after.get(..end)).unwrap_or(after);
         rest = match authority.rfind('@') {
             Some(at) => {
-                scrubbed.push_str("[redacted]");
+                scrubbed.push_str(HIDDEN);
                 after.get(at..).unwrap_or_default()
             }
             None => after,
         };
+    }
+    scrubbed.push_str(rest);
+    scrubbed
+}
+
+fn without_values(text: &str) -> String {
+    let mut scrubbed = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((name, after)) = rest.split_once('=') {
+        scrubbed.push_str(name);
+        scrubbed.push('=');
+        rest = after;
+        let name = name.to_ascii_lowercase();
+        if SECRET.iter().any(|word| name.ends_with(word)) {
+            let is_end = |letter: char| letter.is_whitespace() || ",;&'\"<>()".contains(letter);
+            let value = after.find(is_end).unwrap_or(after.len());
+            if value > 0 {
+                scrubbed.push_str(HIDDEN);
+            }
+            rest = after.get(value..).unwrap_or_default();
+        }
     }
     scrubbed.push_str(rest);
     scrubbed
@@ -143,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn no_password_of_a_url_is_told() {
+    fn no_password_is_told() {
         for (text, expected) in [
             (
                 "cloning https://me:s3cret@git.example/a.git failed",
@@ -154,6 +186,12 @@ mod tests {
             ("git.example/a: no", "git.example/a: no"),
             ("://", "://"),
             ("'https://a:b@c@d'", "'https://[redacted]@d'"),
+            (
+                "mount -o username=me,password=s3cret,vers=3.0 //a/b failed",
+                "mount -o username=me,password=[redacted],vers=3.0 //a/b failed",
+            ),
+            ("AccountKey=s3cret==; x=1", "AccountKey=[redacted]; x=1"),
+            ("at https://a/b?sig=s3cret&x=1 token=", "at https://a/b?sig=[redacted]&x=1 token="),
         ] {
             assert_eq!(scrubbed(text), expected);
         }

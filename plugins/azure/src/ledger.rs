@@ -5,6 +5,8 @@
 //! work/KEY    what goes on with it: operations, why it failed, which events were told      Work
 //! looks/KEY   when it was looked at, in memory alone                                       poll::Look
 //! beat        when groups were listed, and how much was asked, in memory alone             poll::Beat
+//! place       where all these groups are                                                   place::Place
+//! told/NAME   it was told in the log: again in an hour, in memory alone
 //! ```
 //!
 //! KEY is the pod's namespace, name and uid. Later versions must understand it: add fields, keep these.
@@ -15,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use vk_aci::{Cause, Operation};
 use vk_provider::status::{Phase, PodStatus};
-use vk_provider::store::{self, Entry, Expect, Failure};
+use vk_provider::store::{self, Entry, Expect, Failure, Versioned};
 use vk_provider::{Error, ObservedPod, PodRef, Result, clock, log};
 
 use crate::SETTLE;
@@ -26,6 +28,8 @@ pub(crate) const PODS: &str = "pods/";
 const WORK: &str = "work/";
 const LOOKS: &str = "looks/";
 const BEAT: &str = "beat";
+/// After so long a removal that goes on is asked for again.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// What is in memory alone is forgotten so long after it was last written, if nobody has removed it.
 const FORGOTTEN: Duration = Duration::from_secs(3600);
 
@@ -65,6 +69,9 @@ pub(crate) struct Work {
     /// Its group was stopped from here, as the pod had ended.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) stopped: bool,
+    /// Its group is removed from here, as it came to nothing: the pod is as it was last seen.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) given_up: bool,
     /// Which events were told, and how often each had happened then.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) told: BTreeMap<String, i32>,
@@ -75,7 +82,16 @@ pub(crate) struct Work {
 pub(crate) struct Removal {
     /// When, in unix milliseconds.
     pub(crate) at: u64,
-    pub(crate) operation: Operation,
+    /// How far it is; none: the group itself tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) operation: Option<Operation>,
+}
+
+impl Removal {
+    /// It is not asked for again as yet.
+    pub(crate) fn is_awaited(&self, now: u64) -> bool {
+        now <= self.at.saturating_add(millis(PATIENCE))
+    }
 }
 
 impl Work {
@@ -139,16 +155,29 @@ pub(crate) fn known() -> Result<BTreeSet<PodRef>> {
     }
 }
 
-/// Keeps what is seen of a pod, which is news if it is another than before.
+/// Whether something was seen of any pod.
 ///
 /// # Errors
 /// The store does not answer.
-pub(crate) fn see(id: &PodRef, seen: &Seen, before: Option<&Seen>) -> Result<bool> {
-    let is_news = before != Some(seen);
-    if is_news {
-        store::put(&key(PODS, id), seen, Expect::Anything, None)?;
+pub(crate) fn is_empty() -> Result<bool> {
+    Ok(store::keys(PODS, None)?.is_empty())
+}
+
+/// Keeps what is seen of a pod. `seen` says what that is after what is kept of it already, whatever other calls keep meanwhile.
+/// Returns it, and whether it is news.
+///
+/// # Errors
+/// The store does not answer.
+pub(crate) fn see(id: &PodRef, seen: impl Fn(Option<&Seen>) -> Seen) -> Result<(Seen, bool)> {
+    let key = key(PODS, id);
+    let there: Option<Versioned<Seen>> = store::get(&key)?;
+    if let Some(there) = &there
+        && seen(Some(&there.value)) == there.value
+    {
+        return Ok((there.value.clone(), false));
     }
-    Ok(is_news)
+    let kept = store::update_from(&key, there, None, |there| Ok::<_, Failure>(seen(there.as_ref())))?;
+    Ok((kept.value, true))
 }
 
 /// What goes on with a pod.
@@ -256,3 +285,6 @@ fn all<T: serde::de::DeserializeOwned>(prefix: &str) -> Result<BTreeMap<PodRef, 
     })?;
     Ok(all)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,9 +8,9 @@
 //! manifest ────┼─▶ refusals ─▶ translate ─▶ vk_aci::Group            before anything is made
 //! config ──────┘
 //! names         of groups and volumes, tags     limits, resource     what groups and paths in Azure look like
-//! budgets       Azure's published request rates context              what a call stands on
+//! budgets       Azure's published request rates context, place       what a call stands on
 //!
-//! create, remove                a pod's group is made, found, changed, removed
+//! create, remove, end           a pod's group is made, changed, removed      find, trouble
 //! changes ─▶ poll ─▶ look       what is due is listed and looked at ─▶ observe, events ─▶ ledger ─▶ news
 //! pods, orphans                 which groups are this node's       logs, node
 //! ```
@@ -21,7 +21,9 @@ mod changes;
 mod config;
 mod context;
 mod create;
+mod end;
 mod events;
+mod find;
 mod ledger;
 mod limits;
 mod logs;
@@ -31,12 +33,14 @@ mod names;
 mod node;
 mod observe;
 mod orphans;
+mod place;
 mod pods;
 mod poll;
 mod refusals;
 mod remove;
 mod resource;
 mod translate;
+mod trouble;
 
 #[cfg(test)]
 mod played;
@@ -100,7 +104,7 @@ fn in_cloud(account: Account, own: Option<Cloud>) -> Account {
 fn settings(account: Option<&Account>, wants: Vec<vk_provider::plugin::Want>, config: Option<&Config>) -> Settings {
     let origins = account.map(Account::origins).unwrap_or_default();
     let budgets =
-        account.zip(config).map(|(account, config)| budgets::of(&account.cloud.resource_manager, config.factor));
+        account.zip(config).map(|(account, config)| budgets::of(&account.cloud.resource_manager, &config.rates));
     Settings {
         wants: Account::wants().into_iter().chain(wants).chain(origins).collect(),
         budgets: budgets.unwrap_or_default(),
@@ -120,10 +124,6 @@ impl Node for Azure {
 
     fn capacity() -> Result<Vec<Amount>> {
         Ok(node::capacity(&Context::reach()?.config.capacity))
-    }
-
-    fn operating_system() -> Result<String> {
-        Ok(Context::reach()?.config.os.as_str().to_owned())
     }
 
     fn ping() -> Result<()> {

@@ -4,18 +4,18 @@
 //! What was told last is looked for in each answer, and told on from there. If it is not there any more, Azure has dropped
 //! what came between (it keeps 4 MB, and 16 KB or 1000 lines of what has stopped), and the reader is told so.
 
+mod attempt;
 mod text;
 
 use std::time::Duration;
 
-use vk_aci::group::{ContainerView, RunState};
-use vk_aci::{Class, Failure, Group};
+use vk_aci::{Class, Failure};
 use vk_provider::container_logs::{Entry, Options, Sink};
-use vk_provider::status::ContainerState;
 use vk_provider::{Error, PodRef, Result, call, clock};
 
 use crate::context::Context;
-use crate::{look, names, observe};
+use crate::{find, ledger, names};
+use attempt::Attempt;
 use text::{Line, Place};
 
 /// The first pause of a reader who follows; it doubles while nothing comes.
@@ -36,10 +36,7 @@ const LOST: &str =
 /// There is no such pod, container or attempt, in the kubelet's words; or there was no answer.
 pub(crate) fn write(context: &Context, id: &PodRef, container: &str, options: Options, to: &Sink) -> Result<()> {
     let name = &id.name;
-    let found = look::find(context, id)?;
-    let Some((group, _)) = found else {
-        return Err(Error::not_found("PodNotFound", format!("pod {name:?} not found")));
-    };
+    let Some((group, _)) = find::own(context, id)? else { return Err(absent(id, container)?) };
     let attempt = Attempt::of(&group, container).ok_or_else(|| {
         Error::not_found("ContainerNotFound", format!("container {container:?} in pod {name:?} not found"))
     })?;
@@ -50,9 +47,20 @@ pub(crate) fn write(context: &Context, id: &PodRef, container: &str, options: Op
         let message = format!("container {container:?} in pod {name:?} is waiting to start: {reason}");
         return Err(Error::invalid_argument(reason, message));
     }
-    let log = Log { context, group: names::group(&context.node, id), container };
+    let log = Log { context, id, group: names::group(&context.node, id), container, attempt: attempt.number };
     let writer = Writer { to, left: options.limit_bytes.unwrap_or(u64::MAX), since: options };
-    if options.follow { follow(&log, id, attempt.number, writer) } else { once(&log, writer) }
+    if options.follow { follow(&log, writer) } else { once(&log, writer) }
+}
+
+/// There is no group.
+fn absent(id: &PodRef, container: &str) -> Result<Error> {
+    let pod = &id.name;
+    if !ledger::work(id)?.given_up {
+        return Ok(Error::not_found("PodNotFound", format!("pod {pod:?} not found")));
+    }
+    let message =
+        format!("container {container:?} in pod {pod:?} is not available: its container group came to nothing");
+    Ok(Error::invalid_argument("ContainerNotAvailable", message))
 }
 
 /// Azure keeps the log of the present attempt alone.
@@ -67,54 +75,97 @@ fn previous(attempt: &Attempt, container: &str, pod: &str) -> Error {
     Error::unimplemented("PreviousLogNotKept", message)
 }
 
-/// The attempt that a log is of.
-struct Attempt {
-    number: i32,
-    is_over: bool,
-    /// It has not begun: why.
-    waits: Option<String>,
-}
-
-impl Attempt {
-    /// The present one; none: there is no such container.
-    fn of(group: &Group, container: &str) -> Option<Self> {
-        let properties = &group.properties;
-        let init = properties.init_containers.iter().map(|it| (&it.name, &it.properties.instance_view));
-        let ordinary = properties.containers.iter().map(|it| (&it.name, &it.properties.instance_view));
-        let (_, view) = init.chain(ordinary).find(|(name, _)| *name == container)?;
-        let number = view.as_ref().map_or(0, |view| view.restart_count);
-        let state = |view: &ContainerView| view.current_state.as_ref().map(|state| state.state.clone());
-        let state = view.as_ref().and_then(state);
-        let has_begun = number > 0
-            || matches!(state, Some(RunState::Running | RunState::Terminated | RunState::Other(_)))
-            || view.as_ref().is_some_and(|view| view.previous_state.is_some());
-        let waits = (!has_begun).then(|| waiting(group, container));
-        Some(Self { number, is_over: matches!(state, Some(RunState::Terminated)), waits })
-    }
-}
-
-/// Why a container waits, as its status says.
-fn waiting(group: &Group, container: &str) -> String {
-    let status = observe::pending(group);
-    let mut all = status.init_container_statuses.into_iter().chain(status.container_statuses);
-    let state = all.find(|status| status.name == container).and_then(|status| status.state);
-    match state {
-        Some(ContainerState::Waiting(waiting)) => waiting.reason.map_or_else(String::new, |reason| reason.into_owned()),
-        _ => "ContainerCreating".to_owned(),
-    }
-}
-
-/// A log in Azure.
+/// The log of an attempt.
 struct Log<'a> {
     context: &'a Context,
+    id: &'a PodRef,
     group: String,
     container: &'a str,
+    attempt: i32,
+}
+
+/// How an attempt is.
+enum Stands {
+    On,
+    /// It has ended, and its log is still there.
+    Over,
+    /// There is another one, which has a log of its own.
+    Replaced,
+    /// Nobody tells now.
+    Unknown,
+}
+
+/// What came of one answer.
+enum Answer {
+    New(Vec<Entry>),
+    /// It may be of another attempt: what was told is not in it, or nothing was told.
+    Doubtful(String),
+}
+
+/// What there is to tell.
+enum Came {
+    New(Vec<Entry>),
+    /// Nobody tells now: to be asked again, perhaps after another pause.
+    Later(Option<Duration>),
+    /// Nothing more comes of this attempt.
+    End,
 }
 
 impl Log<'_> {
     /// `tail`: the last lines of it; none: all.
     fn read(&self, tail: Option<u32>) -> vk_aci::Result<String> {
         self.context.client.logs(&self.group, self.container, tail, true)
+    }
+
+    /// Asks once.
+    fn step(&self, place: &mut Option<Place>, writer: &Writer<'_>, is_over: bool) -> vk_aci::Result<Answer> {
+        let Some(place) = place else {
+            let Options { tail, since, .. } = writer.since;
+            let text = self.read(tail.filter(|_| since.is_none()).map(|tail| tail.max(RECENT)))?;
+            let (start, lines) = Place::after(&text, is_over);
+            *place = Some(start);
+            return Ok(Answer::New(writer.first(&lines)));
+        };
+        if place.is_start() {
+            let text = self.read(None)?;
+            return Ok(if text.is_empty() { Answer::New(Vec::new()) } else { Answer::Doubtful(text) });
+        }
+        if let Some(new) = place.find(&self.read(Some(RECENT))?, is_over) {
+            return Ok(Answer::New(new));
+        }
+        let text = self.read(None)?;
+        Ok(place.find(&text, is_over).map_or(Answer::Doubtful(text), Answer::New))
+    }
+
+    /// Asks once, and where an answer may be another attempt's, whose it is.
+    fn next(&self, place: &mut Option<Place>, writer: &Writer<'_>, is_over: bool) -> Result<Came> {
+        match self.step(place, writer, is_over) {
+            Ok(Answer::New(new)) => Ok(Came::New(new)),
+            Ok(Answer::Doubtful(text)) => Ok(match (self.stands()?, place) {
+                (Stands::On | Stands::Over, Some(place)) => Came::New(place.go_on(&text, is_over, LOST)),
+                (Stands::Unknown, _) => Came::Later(None),
+                _ => Came::End,
+            }),
+            // It went with all that it said, or has not said anything as yet.
+            Err(failure) if failure.refusal().is_some_and(|refusal| refusal.status == 404) => {
+                let ends = is_over || matches!(self.stands()?, Stands::Over | Stands::Replaced);
+                Ok(if ends { Came::End } else { Came::Later(None) })
+            }
+            Err(failure) => Ok(Came::Later(Some(passes(failure)?.unwrap_or(LONGEST_PAUSE)))),
+        }
+    }
+
+    fn stands(&self) -> Result<Stands> {
+        match find::own(self.context, self.id).map_err(Error::from) {
+            Ok(None) => Ok(Stands::Over),
+            Ok(Some((group, _))) => Ok(match Attempt::of(&group, self.container) {
+                Some(now) if now.number == self.attempt && now.is_over => Stands::Over,
+                Some(now) if now.number == self.attempt => Stands::On,
+                _ => Stands::Replaced,
+            }),
+            Err(error) if call::cancelled() || is_transient(error.code) => Ok(Stands::Unknown),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -131,88 +182,37 @@ fn once(log: &Log<'_>, mut writer: Writer<'_>) -> Result<()> {
 }
 
 /// What there is, and what comes until the attempt ends.
-fn follow(log: &Log<'_>, id: &PodRef, attempt: i32, mut writer: Writer<'_>) -> Result<()> {
+fn follow(log: &Log<'_>, mut writer: Writer<'_>) -> Result<()> {
     let mut place: Option<Place> = None;
     let mut pause = PAUSE;
     let mut is_over = false;
     loop {
-        match step(log, &mut place, &mut writer, is_over) {
-            Ok(Told::Nothing) if is_over => return Ok(()),
-            Ok(Told::Nothing) => {
+        match log.next(&mut place, &writer, is_over)? {
+            Came::End => return Ok(()),
+            Came::Later(asked) => pause = asked.unwrap_or(pause),
+            Came::New(new) if new.is_empty() && !is_over => {
                 pause = (pause * 2).min(LONGEST_PAUSE);
-                is_over = has_ended(log, id, attempt)?;
-                // What it said last is still to be read.
-                if is_over {
-                    continue;
+                match log.stands()? {
+                    Stands::Replaced => return Ok(()),
+                    Stands::Over => {
+                        // What it said last is still to be read.
+                        is_over = true;
+                        continue;
+                    }
+                    Stands::On | Stands::Unknown => {}
                 }
             }
-            Ok(Told::Something) if is_over => return Ok(()),
-            Ok(Told::Something) => pause = PAUSE,
-            Ok(Told::Enough) => return Ok(()),
-            // It went with all that it said, or has not said anything as yet.
-            Err(failure) if failure.refusal().is_some_and(|refusal| refusal.status == 404) => {
-                if is_over || has_ended(log, id, attempt)? {
+            Came::New(new) => {
+                if !writer.write(&new) || is_over {
                     return Ok(());
                 }
+                pause = PAUSE;
             }
-            Err(failure) => pause = passes(failure)?.unwrap_or(LONGEST_PAUSE),
         }
         if call::cancelled() || clock::sleep(pause).is_err() {
             // The host goes on elsewhere, or nobody reads any more.
             return Ok(());
         }
-    }
-}
-
-/// What came of one answer.
-enum Told {
-    Something,
-    Nothing,
-    /// The reader takes no more.
-    Enough,
-}
-
-/// Asks once, and tells what is new.
-fn step(log: &Log<'_>, place: &mut Option<Place>, writer: &mut Writer<'_>, is_over: bool) -> vk_aci::Result<Told> {
-    let (lines, held) = match place {
-        None => {
-            let Options { tail, since, .. } = writer.since;
-            let text = log.read(tail.filter(|_| since.is_none()).map(|tail| tail.max(RECENT)))?;
-            let (lines, held) = text::whole_lines(&text, is_over, None);
-            let first = writer.first(&lines);
-            *place = Some(Place::after(&lines, held));
-            (first, false)
-        }
-        Some(place) => {
-            let mut text = log.read(Some(RECENT))?;
-            let mut found = place.find(&text, is_over);
-            if found.is_none() && !place.is_start() {
-                text = log.read(None)?;
-                found = place.find(&text, is_over);
-            }
-            match found {
-                Some(lines) => (lines, false),
-                None => (place.begin_anew(&text, is_over), true),
-            }
-        }
-    };
-    if lines.is_empty() {
-        return Ok(Told::Nothing);
-    }
-    let lines = if held { text::with_gap(LOST, lines) } else { lines };
-    Ok(if writer.write(&lines) { Told::Something } else { Told::Enough })
-}
-
-/// Whether the attempt is over: another one has a log of its own.
-fn has_ended(log: &Log<'_>, id: &PodRef, attempt: i32) -> Result<bool> {
-    match look::find(log.context, id) {
-        Ok(None) => Ok(true),
-        Ok(Some((group, _))) => {
-            let now = Attempt::of(&group, log.container);
-            Ok(now.is_none_or(|now| now.is_over || now.number != attempt))
-        }
-        Err(error) if call::cancelled() || is_transient(error.code) => Ok(false),
-        Err(error) => Err(error),
     }
 }
 
@@ -246,26 +246,26 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     /// Of the first answer what the reader asked for.
-    fn first(&self, lines: &[Line]) -> Vec<Line> {
+    fn first(&self, lines: &[Line]) -> Vec<Entry> {
         let Options { tail, since, .. } = self.since;
         let is_late = |line: &&Line| since.is_none_or(|since| line.time.is_none_or(|time| time >= since));
-        let lines: Vec<Line> = lines.iter().filter(is_late).cloned().collect();
+        let lines: Vec<&Line> = lines.iter().filter(is_late).collect();
         let tail = tail.map_or(usize::MAX, |tail| usize::try_from(tail).unwrap_or(usize::MAX));
         let skipped = lines.len().saturating_sub(tail);
-        lines.into_iter().skip(skipped).collect()
+        lines.into_iter().skip(skipped).map(Entry::from).collect()
     }
 
     /// false: nobody reads any more.
-    fn write(&mut self, lines: &[Line]) -> bool {
-        for chunk in lines.chunks(CHUNK) {
+    fn write(&mut self, new: &[Entry]) -> bool {
+        for chunk in new.chunks(CHUNK) {
             let mut entries = Vec::with_capacity(chunk.len());
-            for line in chunk {
+            for entry in chunk {
                 if self.left == 0 {
                     break;
                 }
-                let bytes = u64::try_from(line.text.len()).unwrap_or(u64::MAX);
+                let bytes = u64::try_from(entry.bytes.len()).unwrap_or(u64::MAX);
                 self.left = self.left.saturating_sub(bytes.saturating_add(1));
-                entries.push(Entry::from(line));
+                entries.push(entry.clone());
             }
             if !self.to.write(entries) || self.left == 0 {
                 return false;

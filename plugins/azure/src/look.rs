@@ -1,14 +1,30 @@
-//! A look at one pod's group: what is seen of it is kept, events are told, and what has ended is stopped from costing.
+//! A look at one pod's group: what is seen of it is kept, and events are told.
 
 use vk_aci::group::ProvisioningState;
-use vk_aci::{Group, Operation, Progress};
-use vk_provider::{ObservedPod, PodRef, Result, cluster, log};
+use vk_aci::{Cause, Group, Operation, Progress};
+use vk_provider::{Code, Error, ObservedPod, PodRef, Result, cluster, log};
 
 use crate::context::Context;
 use crate::ledger::{self, Seen, Work};
-use crate::orphans::{self, Whose};
 use crate::poll::{Look, Pace};
-use crate::{events, names, observe};
+use crate::trouble::Trouble;
+use crate::{end, events, find, observe};
+
+/// What Azure says of an operation that somebody else's has overtaken, such as a restart in the portal.
+const OVERTAKEN: &str = "OperationPreempted";
+
+/// What a look came to.
+#[derive(Debug)]
+pub(crate) enum View {
+    /// The pod's group.
+    There(Box<Sight>),
+    /// Azure does not show it yet.
+    Young,
+    /// It was removed as it came to nothing: of the pod that is left.
+    GivenUp(Box<Seen>),
+    /// It is gone, and nothing is kept of it any more.
+    Gone,
+}
 
 /// A pod's group.
 #[derive(Debug)]
@@ -28,7 +44,7 @@ impl Sight {
     /// When it is to be looked at again.
     pub(crate) fn look(&self, before: Option<&Look>, now: u64) -> Look {
         let state = self.group.properties.provisioning_state.as_ref();
-        let is_busy = self.work.operation.is_some() || self.work.removal.is_some() || self.must_be_stopped();
+        let is_busy = self.work.operation.is_some() || self.work.removal.is_some() || end::due(self, now).is_some();
         let pace = if is_busy { Pace::Changing } else { observe::pace(&self.group, &self.seen.status) };
         let changed = before.filter(|_| !self.is_news).map_or(now, |before| before.changed);
         let operation = match (&self.work.operation, before) {
@@ -38,54 +54,50 @@ impl Sight {
         };
         let listed =
             before.map_or_else(|| state.map(ToString::to_string).unwrap_or_default(), |before| before.listed.clone());
-        Look { at: now, changed, listed, pace, urgent: false, operation }
-    }
-
-    /// Azure keeps trying or may start it again, or does so, though the pod has ended.
-    fn must_be_stopped(&self) -> bool {
-        let once = self.work.cause.is_some()
-            || observe::keeps_trying(&self.group)
-            || observe::may_come_back(&self.group, &self.seen.status);
-        self.seen.is_final()
-            && self.work.removal.is_none()
-            && ((once && !self.work.stopped) || observe::runs(&self.group))
+        Look { at: now, changed, listed, pace, urgent: false, operation, failures: 0 }
     }
 }
 
-/// The group of a pod, with the revision that it was made from; none: there is none of the pod's.
-///
-/// # Errors
-/// Not known: there was no answer, or nobody can tell whose the group is.
-pub(crate) fn find(context: &Context, id: &PodRef) -> Result<Option<(Group, Option<String>)>> {
-    let name = names::group(&context.node, id);
-    let Some(group) = context.client.get_group(&name)? else { return Ok(None) };
-    match orphans::whose(&context.node, id, &group.tags) {
-        Whose::Ours(revision) => Ok(Some((group, revision))),
-        Whose::Foreign(why) => {
-            log!(
-                "the container group {name} is called as that of pod {} would be, but {why}: it is left alone",
-                id.name
-            );
-            Ok(None)
-        }
-        Whose::Unclear(missing) => Err(orphans::unclear(id, &name, &missing)),
-    }
-}
-
-/// Looks at a pod; none: it is not there. What Azure took a moment ago it may not show yet: that is kept in the ledger.
+/// Looks at a pod. What Azure took a moment ago it may not show yet: that is kept in the ledger.
 ///
 /// # Errors
 /// Not known.
-pub(crate) fn look(context: &Context, id: &PodRef) -> Result<Option<Sight>> {
-    if let Some((group, revision)) = find(context, id)? {
-        return note(id, group, revision).map(Some);
+pub(crate) fn look(context: &Context, id: &PodRef) -> Result<View, Trouble> {
+    if let Some((group, revision)) = find::own(context, id)? {
+        if observe::keeps_trying(&group) {
+            ask_why(context, id)?;
+        }
+        return Ok(View::There(Box::new(note(id, group, revision)?)));
     }
     let work = ledger::work(id)?;
-    let may_come = work.removal.is_none() && work.cause.is_none() && work.is_young(ledger::now());
-    if !may_come {
-        ledger::clear(id)?;
+    if work.given_up
+        && let Some(seen) = ledger::seen(id)?
+    {
+        return Ok(View::GivenUp(Box::new(seen)));
     }
-    Ok(None)
+    if work.removal.is_none() && work.cause.is_none() && work.is_young(ledger::now()) {
+        return Ok(View::Young);
+    }
+    ledger::clear(id)?;
+    Ok(View::Gone)
+}
+
+/// Asks why a group came to nothing, where its operation tells: what its pod fails for is told once.
+fn ask_why(context: &Context, id: &PodRef) -> Result<(), Trouble> {
+    let work = ledger::work(id)?;
+    let Some(operation) = &work.operation else { return Ok(()) };
+    let Err(trouble) = ask(context, id, operation, 0) else { return Ok(()) };
+    let (Trouble::Own(error) | Trouble::Lost(error) | Trouble::Barred(error)) = &trouble;
+    // In a moment, perhaps.
+    if work.is_young(ledger::now()) && passes(error) {
+        return Err(trouble);
+    }
+    log!("nobody tells why the container group of pod {} came to nothing: {error}", id.name);
+    Ok(())
+}
+
+const fn passes(error: &Error) -> bool {
+    matches!(error.code, Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled)
 }
 
 /// Keeps what is seen of a pod.
@@ -94,41 +106,44 @@ pub(crate) fn look(context: &Context, id: &PodRef) -> Result<Option<Sight>> {
 /// The store does not answer.
 pub(crate) fn note(id: &PodRef, group: Group, revision: Option<String>) -> Result<Sight> {
     let mut work = ledger::work(id)?;
-    let before = ledger::seen(id)?;
-    let status = match &before {
-        // What has ended has ended, whatever Azure makes of it.
-        Some(before) if before.is_final() => before.status.clone(),
-        _ => {
-            let told = observe::status(&group, work.cause.as_ref());
-            let known = || before.as_ref().map(|before| before.status.clone());
-            told.or_else(known).unwrap_or_else(|| observe::pending(&group))
-        }
-    };
+    let status = observe::status(&group, work.cause.as_ref());
     let told = events::tell(id, &group, &work.told);
     let is_made = group.properties.provisioning_state == Some(ProvisioningState::Succeeded);
-    if told != work.told || (is_made && work.operation.is_some()) {
-        let over = work.operation.take_if(|_| is_made);
+    if told != work.told || (is_made && (work.operation.is_some() || work.cause.is_some())) {
+        // It runs all the same: what came to nothing once says nothing of what becomes of it later.
+        let (over, refuted) = (work.operation.take_if(|_| is_made), work.cause.take_if(|_| is_made));
         work = ledger::change(id, |work| {
             work.told.clone_from(&told);
             // What a later call has begun goes on.
             work.operation.take_if(|operation| Some(&*operation) == over.as_ref());
+            work.cause.take_if(|cause| Some(&*cause) == refuted.as_ref());
         })?;
     }
-    let seen = Seen { revision, status };
-    let is_news = ledger::see(id, &seen, before.as_ref())?;
+    let (seen, is_news) = ledger::see(id, |before| {
+        let status = match before {
+            // What has ended has ended, whatever Azure makes of it.
+            Some(before) if before.is_final() => before.status.clone(),
+            before => {
+                let known = || before.map(|before| before.status.clone());
+                status.clone().or_else(known).unwrap_or_else(|| observe::pending(&group))
+            }
+        };
+        Seen { revision: revision.clone(), status }
+    })?;
     Ok(Sight { group, seen, work, is_news })
 }
 
 /// Asks how far the making or change of a pod is; returns when to ask again, in unix milliseconds, 0: it is over.
 ///
 /// # Errors
-/// There was no answer, or the store does not answer.
-pub(crate) fn ask(context: &Context, id: &PodRef, operation: &Operation, period: u64) -> Result<u64> {
+/// There was no answer, Azure said no, or the store does not answer.
+pub(crate) fn ask(context: &Context, id: &PodRef, operation: &Operation, period: u64) -> Result<u64, Trouble> {
     let cause = match context.client.progress(operation) {
         Ok(Progress::Running { after }) => {
             return Ok(ledger::now().saturating_add(after.map_or(0, ledger::millis).max(period)));
         }
         Ok(Progress::Succeeded) => None,
+        Ok(Progress::Failed(Cause { code, .. })) if code.eq_ignore_ascii_case(OVERTAKEN) => None,
         Ok(Progress::Failed(cause)) => Some(cause),
         // It is forgotten: the group itself tells.
         Err(failure) if failure.refusal().is_some_and(|refusal| matches!(refusal.status, 404 | 410)) => None,
@@ -146,24 +161,4 @@ pub(crate) fn ask(context: &Context, id: &PodRef, operation: &Operation, period:
         cluster::event(id, true, "ContainerGroupFailed", &message);
     }
     Ok(0)
-}
-
-/// Stops a group that costs, or runs again, though its pod has ended. Its logs stay, as far as Azure keeps them.
-///
-/// # Errors
-/// There was no answer, or Azure said no: it is tried again at the next look.
-pub(crate) fn stop(context: &Context, id: &PodRef, sight: &mut Sight) -> Result<()> {
-    if !sight.must_be_stopped() {
-        return Ok(());
-    }
-    let is_again = sight.work.stopped;
-    context.client.stop_group(&names::group(&context.node, id))?;
-    sight.work = ledger::change(id, |work| work.stopped = true)?;
-    let message = if is_again {
-        "Azure had started the container group again; it was stopped once more"
-    } else {
-        "the pod has ended: its container group was stopped, so that it costs nothing and does not run again"
-    };
-    cluster::event(id, false, "ContainerGroupStopped", message);
-    Ok(())
 }

@@ -50,7 +50,6 @@ pub(crate) struct Spec {
     pub(crate) host_ipc: bool,
     pub(crate) host_users: Option<bool>,
     pub(crate) share_process_namespace: bool,
-    pub(crate) hostname: String,
     #[serde(rename = "setHostnameAsFQDN")]
     pub(crate) set_hostname_as_fqdn: bool,
     pub(crate) hostname_override: Option<String>,
@@ -63,7 +62,8 @@ pub(crate) struct Spec {
     pub(crate) runtime_class_name: Option<String>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) resource_claims: Vec<IgnoredAny>,
-    pub(crate) resources: Option<IgnoredAny>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) resources: Resources,
     #[serde(deserialize_with = "or_default")]
     pub(crate) os: Os,
 }
@@ -208,6 +208,13 @@ pub(crate) struct Resources {
     pub(crate) limits: BTreeMap<String, Quantity>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) claims: Vec<IgnoredAny>,
+}
+
+impl Resources {
+    pub(crate) fn says_nothing(&self) -> bool {
+        let Self { requests, limits, claims } = self;
+        requests.is_empty() && limits.is_empty() && claims.is_empty()
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -5,7 +5,7 @@
 //! | --- | --- | --- |
 //! | `Failed`, `Canceled` | | Failed: why Azure says, else the last event that says something |
 //! | `Succeeded` | `Stopped` | Failed, `ContainerGroupStopped`, unless its containers have ended for good |
-//! | | `Succeeded`, `Failed` | the same |
+//! | | `Succeeded`, `Failed` | the same, unless a container that was not to be started again has ended otherwise |
 //! | any other, or | any other | as its containers are: Pending until one has begun |
 //! | `Repairing`, `Unhealthy`, `NotAccessible` | | the same, and no container is ready |
 //!
@@ -36,10 +36,11 @@ pub(crate) fn status(group: &Group, cause: Option<&Cause>) -> Option<PodStatus> 
     let (phase, why) = phase(properties, &status);
     let mut status = PodStatus { phase, ..status };
     if let Some((reason, message)) = why {
-        status = ended(status.because(reason, message));
+        status = status.because(reason, message);
     }
-    if !matches!(status.phase, Phase::Succeeded | Phase::Failed)
-        && let Some(state) = &properties.provisioning_state
+    if matches!(status.phase, Phase::Succeeded | Phase::Failed) {
+        status = ended(status);
+    } else if let Some(state) = &properties.provisioning_state
         && is_out_of_order(state)
     {
         status = status.because(state.to_string(), format!("Azure says that the container group is {state}"));
@@ -80,6 +81,16 @@ pub(crate) const fn keeps_trying(group: &Group) -> bool {
     matches!(group.properties.provisioning_state, Some(ProvisioningState::Failed | ProvisioningState::Canceled))
 }
 
+/// It is being removed.
+pub(crate) fn is_going(group: &Group) -> bool {
+    group.properties.provisioning_state == Some(ProvisioningState::Deleting)
+}
+
+/// A container of it has been started at some time, so that there may be a log.
+pub(crate) fn may_have_logs(group: &Group) -> bool {
+    views(&group.properties).flatten().any(container::has_begun)
+}
+
 /// It is over, one container ended badly, and it was not to be started again: Azure may do so all the same.
 pub(crate) fn may_come_back(group: &Group, status: &PodStatus) -> bool {
     restart_policy(&group.properties) == RestartPolicy::Never && status.phase == Phase::Failed
@@ -90,7 +101,7 @@ fn restart_policy(properties: &Properties) -> RestartPolicy {
     properties.restart_policy.clone().unwrap_or(RestartPolicy::Always)
 }
 
-/// The word for what came to nothing. An operation that failed counts until the group runs all the same.
+/// The word for what came to nothing. An operation that failed counts until the group is seen to be made all the same.
 fn came_to_nothing(properties: &Properties, cause: Option<&Cause>) -> Option<String> {
     match &properties.provisioning_state {
         Some(state @ (ProvisioningState::Failed | ProvisioningState::Canceled)) => Some(state.to_string()),
@@ -105,10 +116,8 @@ fn is_out_of_order(state: &ProvisioningState) -> bool {
 
 /// Something is said of how it runs, or it is known to be in the making.
 fn says_something(properties: &Properties) -> bool {
-    let views = properties.containers.iter().map(|container| &container.properties.instance_view);
-    let init = properties.init_containers.iter().map(|container| &container.properties.instance_view);
     properties.instance_view.as_ref().is_some_and(|view| view.state.is_some())
-        || views.chain(init).any(Option::is_some)
+        || views(properties).any(|view| view.is_some())
         || matches!(
             properties.provisioning_state,
             Some(
@@ -120,10 +129,18 @@ fn says_something(properties: &Properties) -> bool {
         )
 }
 
+/// What is said of how each container runs, init containers first.
+fn views(properties: &Properties) -> impl Iterator<Item = Option<&ContainerView>> {
+    let ordinary = properties.containers.iter().map(|container| container.properties.instance_view.as_ref());
+    let init = properties.init_containers.iter().map(|container| container.properties.instance_view.as_ref());
+    init.chain(ordinary)
+}
+
 /// A status with the group's containers and addresses.
 fn containers(group: &Group, status: PodStatus) -> PodStatus {
     let properties = &group.properties;
-    let scene = Scene::of(group, !properties.provisioning_state.as_ref().is_some_and(is_out_of_order));
+    let in_order = !properties.provisioning_state.as_ref().is_some_and(is_out_of_order);
+    let scene = Scene::of(group, in_order, restart_policy(properties) == RestartPolicy::Never);
     let mut status = status;
     for container in &properties.init_containers {
         let of = &container.properties;
@@ -154,7 +171,7 @@ fn phase(properties: &Properties, status: &PodStatus) -> (Phase, Option<Why>) {
                 (Phase::Failed, Some(("ContainerGroupStopped".into(), message)))
             }
         },
-        (Some(ProvisioningState::Succeeded), Some(GroupState::Succeeded)) => (Phase::Succeeded, None),
+        (Some(ProvisioningState::Succeeded), Some(GroupState::Succeeded)) => (end.unwrap_or(Phase::Succeeded), None),
         (Some(ProvisioningState::Succeeded), Some(GroupState::Failed)) => (Phase::Failed, None),
         _ => (end.unwrap_or_else(|| if has_begun(status) { Phase::Running } else { Phase::Pending }), None),
     }
@@ -187,11 +204,13 @@ const fn code(status: &ContainerStatus) -> Option<i32> {
 
 /// An ordinary container has been started.
 fn has_begun(status: &PodStatus) -> bool {
-    status.container_statuses.iter().any(|container| {
-        container.restart_count > 0
-            || container.last_state.is_some()
-            || matches!(container.state, Some(ContainerState::Running(_) | ContainerState::Terminated(_)))
-    })
+    status.container_statuses.iter().any(begun)
+}
+
+fn begun(container: &ContainerStatus) -> bool {
+    container.restart_count > 0
+        || container.last_state.is_some()
+        || matches!(container.state, Some(ContainerState::Running(_) | ContainerState::Terminated(_)))
 }
 
 /// A pod whose group came to nothing.
@@ -207,9 +226,7 @@ fn why(group: &Group, word: &str, cause: Option<&Cause>) -> Why {
     }
     let properties = &group.properties;
     let of_group = properties.instance_view.iter().flat_map(|view| &view.events);
-    let views = properties.containers.iter().map(|container| container.properties.instance_view.as_ref());
-    let init = properties.init_containers.iter().map(|container| container.properties.instance_view.as_ref());
-    let of_containers = init.chain(views).flatten().flat_map(|view: &ContainerView| &view.events);
+    let of_containers = views(properties).flatten().flat_map(|view| &view.events);
     let bad = of_group.chain(of_containers).filter(|event| events::is_warning(event));
     match bad.max_by_key(|event: &&Event| event.last_timestamp) {
         Some(event) => (events::reason(&event.name).into(), events::scrubbed(&event.message)),
@@ -219,17 +236,20 @@ fn why(group: &Group, word: &str, cause: Option<&Cause>) -> Why {
     }
 }
 
-/// A pod at its end: of containers that have none it is not known.
+/// A pod at its end: of containers that have none it is not known. As with the kubelet, those that an init container has
+/// kept from beginning wait.
 fn ended(mut status: PodStatus) -> PodStatus {
-    let message = status.message.clone();
-    let lists = [&mut status.init_container_statuses, &mut status.container_statuses];
-    for container in lists.into_iter().flatten() {
+    let message = status.message.clone().unwrap_or_else(|| container::UNTOLD.into());
+    let is_initialized = status.init_container_statuses.iter().all(|init| code(init) == Some(0));
+    let init = status.init_container_statuses.iter_mut().filter(|container| begun(container));
+    let ordinary = status.container_statuses.iter_mut().filter(|container| is_initialized || begun(container));
+    for container in init.chain(ordinary) {
         let started_at = match &container.state {
             Some(ContainerState::Terminated(_)) => continue,
             Some(ContainerState::Running(running)) => running.started_at,
             _ => None,
         };
-        let end = Terminated { started_at, message: message.clone(), ..Terminated::unknown() };
+        let end = Terminated { started_at, message: Some(message.clone()), ..Terminated::unknown() };
         *container = std::mem::take(container).terminated(end).ready(false);
     }
     status

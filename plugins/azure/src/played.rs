@@ -4,14 +4,17 @@ mod arm;
 mod ends;
 mod logs;
 mod news;
+mod places;
 mod pods;
 mod rates;
+mod troubles;
+mod updates;
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use vk_provider::changes::Batch;
-use vk_provider::{Changes as _, DesiredPod, ObservedPod, PodRef, Pods as _, Result, testing};
+use vk_provider::{Changes as _, Deletion, DesiredPod, ObservedPod, PodRef, Pods as _, Result, testing};
 
 use crate::Azure;
 use arm::Arm;
@@ -65,6 +68,16 @@ fn id(uid: &str) -> PodRef {
 fn create(pod: DesiredPod) -> Result<ObservedPod> {
     testing::new_call();
     Azure::create_pod(pod).map(Option::unwrap)
+}
+
+fn delete(uid: &str) -> Result<Deletion> {
+    testing::new_call();
+    Azure::delete_pod(id(uid), None, None)
+}
+
+fn get(uid: &str) -> Result<Option<ObservedPod>> {
+    testing::new_call();
+    Azure::get_pod(id(uid))
 }
 
 fn next(cursor: &Option<String>, seconds: u64) -> Result<Batch> {
@@ -127,13 +140,21 @@ fn events() -> Vec<String> {
     told.collect()
 }
 
-/// A container that runs since the start of all tests.
+/// A container that runs since the start of all tests. Azure's times have fractions.
 fn running() -> Value {
-    json!({"restartCount": 0, "currentState": {"state": "Running", "startTime": "2026-11-24T10:00:00Z", "detailStatus": ""}})
+    json!({"restartCount": 0, "currentState": {"state": "Running", "startTime": "2026-11-24T10:00:00.123Z", "detailStatus": ""}})
 }
 
 /// One that has ended.
 fn ended(code: i64) -> Value {
-    json!({"restartCount": 0, "currentState": {"state": "Terminated", "startTime": "2026-11-24T10:00:00+00:00",
-        "finishTime": "2026-11-24T10:00:05+00:00", "exitCode": code, "detailStatus": if code == 0 { "Completed" } else { "Error" }}})
+    json!({"restartCount": 0, "currentState": {"state": "Terminated", "startTime": "2026-11-24T10:00:00.123+00:00",
+        "finishTime": "2026-11-24T10:00:05.456+00:00", "exitCode": code, "detailStatus": if code == 0 { "Completed" } else { "Error" }}})
+}
+
+/// One that Azure has started again after it ended so.
+fn again(code: i64) -> Value {
+    let mut view = running();
+    view["restartCount"] = 1.into();
+    view["previousState"] = ended(code)["currentState"].clone();
+    view
 }

@@ -10,7 +10,8 @@ use vk_provider::{ObservedPod, Page, PodRef, Result};
 
 use crate::context::Context;
 use crate::ledger::{self, Seen};
-use crate::{look, orphans};
+use crate::look::{self, View};
+use crate::orphans;
 
 /// The contract's bounds of a page: pods, and bytes of their statuses with some room.
 const MOST: usize = 500;
@@ -63,7 +64,11 @@ pub(crate) fn census(context: &Context) -> Result<Census> {
 /// # Errors
 /// Not known.
 pub(crate) fn get(context: &Context, id: &PodRef) -> Result<Option<ObservedPod>> {
-    Ok(look::look(context, id)?.map(|sight| sight.observed(id.clone())))
+    Ok(match look::look(context, id)? {
+        View::There(sight) => Some(sight.observed(id.clone())),
+        View::GivenUp(seen) => Some(seen.observed(id.clone())),
+        View::Young | View::Gone => None,
+    })
 }
 
 /// A page of all pods, in the order of their keys.

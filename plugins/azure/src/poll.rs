@@ -3,12 +3,13 @@
 //! ```text
 //! once a period   a list: which groups came, went, or have another provisioning state     ─▶ those at once
 //! changing        every period: being made, changed or removed, waiting for a container
+//! to end          after a period and a half: no list tells that a container has ended by itself
 //! settled         after a quarter of the time since the last change, between a period and …
-//!                 … 30 s: it is to end by itself      … 2 min: the rest      … 10 min: it has ended
+//!                 … 30 s: still changing      … 2 min: it goes on      … 10 min: it has ended
 //! ```
 //!
 //! All of it takes no more than [`PART`] of what Azure allows; what does not fit waits, oldest due first. So at rest
-//! there are `60 / period × pages` requests a minute for lists, 2 a minute for each pod that is to end, half a one for
+//! there are `60 / period × pages` requests a minute for lists, `40 / period` for each pod that is to end, half a one for
 //! each other, and a tenth for each that has ended.
 
 use std::cmp::Reverse;
@@ -22,14 +23,16 @@ use crate::ledger::millis;
 const PART: u64 = 15;
 /// A pod that has been changing for so long without anything new is no longer in a hurry.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// The longest time between two looks at a pod that is to end, or has been changing for long.
-const ENDING: Duration = Duration::from_secs(30);
+/// The longest time between two looks at a pod that has been changing for long.
+const LINGERING: Duration = Duration::from_secs(30);
 /// The same of one that goes on.
 const SETTLED: Duration = Duration::from_secs(120);
 /// The same of one that has ended: only that Azure starts it again, against its restart policy, is of interest.
 const OVER: Duration = Duration::from_secs(600);
 /// What is due within that time is done together.
 const TOGETHER: Duration = Duration::from_secs(1);
+/// The longest time until a pod is looked at again whose looks fail.
+const AGAIN: Duration = Duration::from_secs(30);
 /// The longest pause after requests that failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -62,6 +65,8 @@ pub(crate) struct Look {
     pub(crate) urgent: bool,
     /// It has an operation that may be asked from here on; 0: it has none.
     pub(crate) operation: u64,
+    /// So many looks in a row came to nothing.
+    pub(crate) failures: u32,
 }
 
 /// What all looks have in common.
@@ -120,11 +125,24 @@ impl Look {
         let grown = |longest: Duration| (quiet / 4).min(millis(longest)).max(period);
         let interval = match self.pace {
             Pace::Changing if quiet < millis(PATIENCE) => period,
-            Pace::Changing | Pace::Ending => grown(ENDING),
+            Pace::Changing => grown(LINGERING),
+            // So that its end is told within two periods, whatever else that takes.
+            Pace::Ending => period.saturating_add(period / 2),
             Pace::Settled => grown(SETTLED),
             Pace::Over => grown(OVER),
         };
-        at.saturating_add(interval)
+        // One that fails each time, and takes long for it, is not to hold up the others each time.
+        let again = match self.failures {
+            0 => 0,
+            failures => period.saturating_mul(1 << failures.min(8)).min(millis(AGAIN)),
+        };
+        at.saturating_add(interval.max(again))
+    }
+
+    /// It has ended, and nothing more can become of it.
+    pub(crate) fn at_rest(&self, now: u64) -> Self {
+        let changed = if self.pace == Pace::Over { self.changed } else { now };
+        Self { at: now, changed, listed: String::new(), pace: Pace::Over, ..Self::default() }
     }
 
     /// Requests that a look takes.

@@ -56,16 +56,17 @@ mod tests {
 
     #[test]
     fn what_can_be_honoured_or_is_harmless_is_not_refused() {
-        let spec = r#"{"hostUsers":true,"os":{"name":"linux"},"hostname":"web-0","subdomain":"web","priorityClassName":"high",
+        let spec = r#"{"hostUsers":true,"resources":{"limits":{}},"os":{"name":"linux"},"hostname":"web-0","subdomain":"web","priorityClassName":"high",
             "terminationGracePeriodSeconds":30,"activeDeadlineSeconds":60,"serviceAccountName":"default","nodeSelector":{"a":"b"},
             "tolerations":[{"operator":"Exists"}],"readinessGates":[{"conditionType":"x"}],"enableServiceLinks":false,"overhead":{"cpu":"1m"},
             "securityContext":{"runAsUser":1,"runAsGroup":2,"runAsNonRoot":true,"supplementalGroupsPolicy":"Merge","fsGroupChangePolicy":
-            "Always","seccompProfile":{"type":"RuntimeDefault"},"appArmorProfile":{"type":"RuntimeDefault"}},
+            "Always","seccompProfile":{"type":"RuntimeDefault"},"appArmorProfile":{"type":"RuntimeDefault"},"seLinuxOptions":{},
+            "windowsOptions":null},
             "volumes":[{"name":"data","emptyDir":{}}],"initContainers":[{"name":"i","image":"a","resources":{}}],
             "containers":[{"name":"c","image":"i","imagePullPolicy":"IfNotPresent","terminationMessagePath":"/dev/termination-log",
             "terminationMessagePolicy":"FallbackToLogsOnError","ports":[{"containerPort":80,"protocol":"TCP"},{"containerPort":53,
             "protocol":"UDP"}],"volumeMounts":[{"name":"data","mountPath":"/a","mountPropagation":"None","recursiveReadOnly":"IfPossible"}],
-            "securityContext":{"allowPrivilegeEscalation":false,"privileged":false,"readOnlyRootFilesystem":false,"procMount":"Default",
+            "securityContext":{"seLinuxOptions":null,"windowsOptions":{},"allowPrivilegeEscalation":false,"privileged":false,"readOnlyRootFilesystem":false,"procMount":"Default",
             "capabilities":{"drop":["ALL"]}}}]}"#;
         assert_eq!(refused(spec, Os::Linux), None);
     }

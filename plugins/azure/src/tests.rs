@@ -104,7 +104,7 @@ fn every_mistake_is_told_at_once() {
     for text in [
         "line 1: \"west/europe\" is no region",
         "line 2: \"-1\" is below zero",
-        "line 4: unknown key; known are factor",
+        "line 4: unknown key; known are factor, creates, deletes",
         "write it like 10.240.0.0/16 (ACI_SUBNET_CIDR)",
     ] {
         assert!(mistakes.iter().any(|mistake| mistake.contains(text)), "{text}: {mistakes:?}");

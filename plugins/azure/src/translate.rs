@@ -6,6 +6,7 @@
 //!                                                   └─▶ files and keys, registry credentials (cluster) ─▶ Group
 //! ```
 
+mod allowed;
 mod container;
 mod diagnostics;
 mod dns;
@@ -99,6 +100,7 @@ pub(crate) fn group(config: &Config, node: &NodeInfo, pod: &DesiredPod) -> Resul
     let spec = &manifest.spec;
     refusals::check(spec, config.os)?;
     let scene = Scene { config, node, pod, spec, wishes: &wishes };
+    allowed::check(scene)?;
     let mut notices = Vec::new();
     let placement = placement::of(scene)?;
     let network = network::of(scene, &placement, &mut notices)?;
@@ -116,7 +118,6 @@ pub(crate) fn group(config: &Config, node: &NodeInfo, pod: &DesiredPod) -> Resul
         init_containers,
         os_type: Some(config.os.on_the_wire()),
         restart_policy: Some(restart_policy(spec.restart_policy)),
-        identity_acls: None,
         image_registry_credentials: registry.credentials,
         ip_address: network.ip,
         subnet_ids: network.subnet.into_iter().collect(),

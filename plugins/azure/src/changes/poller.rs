@@ -8,12 +8,14 @@ use std::time::Duration;
 use vk_provider::clock::Instant;
 use vk_provider::store::{self, Lock};
 use vk_provider::wait::Pollable;
-use vk_provider::{Code, Error, PodRef, Result, call, cluster, log};
+use vk_provider::{Error, PodRef, Result, call, cluster, log};
 
 use crate::context::Context;
+use crate::look::{self, View};
 use crate::pods::{self, Census};
 use crate::poll::{self, Beat, Look, Plan, Rhythm};
-use crate::{ledger, look, orphans};
+use crate::trouble::Trouble;
+use crate::{end, ledger};
 
 /// Longer than any call: 30 s of waiting, 10 s of slack, and a grace.
 const TURN: Duration = Duration::from_secs(60);
@@ -21,6 +23,10 @@ const TURN: Duration = Duration::from_secs(60);
 const GATHER: Duration = Duration::from_secs(1);
 /// A call has a second of processor time, and one look takes about a millisecond: this is far below.
 const EFFORT: usize = 400;
+/// An operation about which nothing was told is asked again so much later.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// That nobody tells how far operations are is told under this name, which no group has.
+const OPERATIONS: &str = "operations/";
 /// So many groups in a list take about as long as a look.
 const GROUPS_OF_A_LOOK: usize = 10;
 
@@ -46,7 +52,7 @@ pub(super) enum Step {
 
 impl<'a> Poller<'a> {
     pub(super) fn new(context: &'a Context) -> Self {
-        let rhythm = Rhythm { period: context.config.poll, factor: context.config.factor };
+        let rhythm = Rhythm { period: context.config.poll, factor: context.config.rates.factor };
         Self { context, rhythm, lock: store::acquire("poll", TURN), looks: None, effort: 0 }
     }
 
@@ -65,11 +71,11 @@ impl<'a> Poller<'a> {
         self.effort >= EFFORT
     }
 
-    /// Does what is due.
+    /// Does what is due; `is_news`: news wait for it.
     ///
     /// # Errors
     /// The store does not answer.
-    pub(super) fn step(&mut self) -> Result<Step> {
+    pub(super) fn step(&mut self, is_news: bool) -> Result<Step> {
         if !self.has_turn() {
             return Ok(Step::NotMyTurn);
         }
@@ -86,10 +92,11 @@ impl<'a> Poller<'a> {
             looks = ledger::looks()?;
             match pods::census(self.context) {
                 Ok(census) => self.listed(&census, &mut looks, &mut beat)?,
+                Err(error) if call::cancelled() => log!("a list of container groups was cut short: {error}"),
                 Err(error) => self.failed("the list of container groups", &error, &mut beat),
             }
         } else {
-            self.look_at(&due, &mut looks, &mut beat)?;
+            self.look_at(&due, is_news, &mut looks, &mut beat)?;
         }
         ledger::beats(&beat)?;
         self.looks = Some(looks);
@@ -118,9 +125,14 @@ impl<'a> Poller<'a> {
         Ok(())
     }
 
-    fn look_at(&mut self, due: &[PodRef], looks: &mut BTreeMap<PodRef, Look>, beat: &mut Beat) -> Result<()> {
+    fn look_at(
+        &mut self,
+        due: &[PodRef],
+        mut is_news: bool,
+        looks: &mut BTreeMap<PodRef, Look>,
+        beat: &mut Beat,
+    ) -> Result<()> {
         let begun = Instant::now();
-        let mut is_news = false;
         for id in due {
             if call::cancelled() || self.is_tired() || (is_news && Instant::now().since(begun) > GATHER) {
                 break;
@@ -138,18 +150,25 @@ impl<'a> Poller<'a> {
                     beat.succeeded();
                     looks.remove(id);
                 }
-                Err(error) if call::cancelled() => {
-                    log!("a look at pod {} was cut short: {error}", id.name);
-                    break;
-                }
-                Err(error) => {
+                Err(trouble) => {
                     // At the end of the queue, so that the others have their turn.
-                    keep(looks, id, Look { at: ledger::now(), urgent: false, ..look })?;
-                    if of_this_pod(&error) {
-                        cluster::event(id, true, &error.reason, &error.message);
-                    } else {
-                        self.failed(&format!("a look at pod {}", id.name), &error, beat);
-                        break;
+                    let failures = look.failures.saturating_add(1);
+                    let again = Look { at: ledger::now(), urgent: false, failures, ..look };
+                    match trouble {
+                        trouble if call::cancelled() => {
+                            log!("a look at pod {} was cut short: {}", id.name, Error::from(trouble));
+                            break;
+                        }
+                        Trouble::Own(error) => {
+                            keep(looks, id, again)?;
+                            beat.succeeded();
+                            cluster::event(id, true, &error.reason, &error.message);
+                        }
+                        Trouble::Lost(error) | Trouble::Barred(error) => {
+                            keep(looks, id, again)?;
+                            self.failed(&format!("a look at pod {}", id.name), &error, beat);
+                            break;
+                        }
                     }
                 }
             }
@@ -158,23 +177,42 @@ impl<'a> Poller<'a> {
     }
 
     /// Looks at a pod; returns when to look again, and whether there is news; none: it is gone.
-    fn look(&self, id: &PodRef, look: &mut Look, beat: &mut Beat) -> Result<Option<(Look, bool)>> {
+    fn look(&self, id: &PodRef, look: &mut Look, beat: &mut Beat) -> Result<Option<(Look, bool)>, Trouble> {
         let now = ledger::now();
         if look.asks_operation(now)
             && let Some(operation) = ledger::work(id)?.operation
         {
             beat.count(1);
-            look.operation = look::ask(self.context, id, &operation, ledger::millis(self.rhythm.period))?;
+            look.operation = match look::ask(self.context, id, &operation, ledger::millis(self.rhythm.period)) {
+                Ok(at) => at,
+                Err(Trouble::Barred(error)) => return Err(Trouble::Barred(error)),
+                // The group itself tells too, and that may be asked where this may not.
+                Err(Trouble::Own(error) | Trouble::Lost(error)) => {
+                    if ledger::is_to_tell(OPERATIONS)? {
+                        log!(
+                            "nobody tells how far the operation on the container group of pod {} is: {error}",
+                            id.name
+                        );
+                    }
+                    ledger::now().saturating_add(ledger::millis(ASK_AGAIN))
+                }
+            };
         }
         beat.count(1);
-        let Some(mut sight) = look::look(self.context, id)? else {
-            let is_kept = ledger::seen(id)?.is_some();
-            return Ok(is_kept.then(|| (Look { at: now, urgent: false, ..look.clone() }, false)));
+        let mut sight = match look::look(self.context, id)? {
+            View::There(sight) => sight,
+            View::Young => return Ok(Some((Look { at: now, urgent: false, failures: 0, ..look.clone() }, false))),
+            View::GivenUp(_) => return Ok(Some((look.at_rest(now), false))),
+            View::Gone => return Ok(None),
         };
-        if let Err(error) = look::stop(self.context, id, &mut sight) {
-            log!("the container group of pod {} could not be stopped: {error}", id.name);
+        // What is new is told first: to stop or remove may take its time.
+        let acted = if sight.is_news { Ok(()) } else { end::act(self.context, id, &mut sight) };
+        let mut next = sight.look(Some(look), now);
+        if let Err(error) = acted {
+            log!("the container group of pod {} could not be stopped or removed: {error}", id.name);
+            next.failures = look.failures.saturating_add(1);
         }
-        Ok(Some((sight.look(Some(look), now), sight.is_news)))
+        Ok(Some((next, sight.is_news)))
     }
 
     fn failed(&self, what: &str, error: &Error, beat: &mut Beat) {
@@ -188,9 +226,4 @@ fn keep(looks: &mut BTreeMap<PodRef, Look>, id: &PodRef, look: Look) -> Result<(
     ledger::looked(id, &look)?;
     looks.insert(id.clone(), look);
     Ok(())
-}
-
-/// An error that says nothing of the others.
-fn of_this_pod(error: &Error) -> bool {
-    error.code == Code::DataLoss || error.reason == orphans::TAGS_MISSING
 }

@@ -8,9 +8,10 @@ use vk_aci::group::{EncryptionProperties, Priority, Sku, Tags};
 use vk_aci::{Cloud, Redacted, Version};
 use vk_provider::config::{Form, Item, Value};
 
-use super::values::{Amount, Cidr, Factor, FilePath, HeaderText, Name, Origin, Poll, Region, SubnetRef};
-use super::{Os, Reach};
+use super::values::{Amount, Cidr, Factor, FilePath, HeaderText, Name, Origin, Poll, Region, SameOs, SubnetRef};
+use super::{Allowed, Reach};
 use crate::annotations::{self, Identities};
+use crate::budgets::Rates;
 use crate::names;
 use crate::resource::Identity;
 
@@ -19,7 +20,6 @@ use crate::resource::Identity;
 pub(super) struct File {
     pub(super) resource_group: Option<Name>,
     pub(super) region: Option<Region>,
-    pub(super) os: Option<Os>,
     pub(super) cpu: Option<Amount>,
     pub(super) memory: Option<Amount>,
     pub(super) pods: Option<Amount>,
@@ -38,12 +38,13 @@ pub(super) struct File {
     pub(super) zone: Option<String>,
     pub(super) identities: Identities,
     pub(super) pull_identity: Option<Identity>,
+    pub(super) allowed: Allowed,
     pub(super) tags: Tags,
     pub(super) realtime_metrics: Option<bool>,
     pub(super) encryption: Option<EncryptionProperties>,
     pub(super) log_analytics: LogAnalyticsTable,
     pub(super) kube_proxy: Option<KubeProxyTable>,
-    pub(super) factor: Option<Factor>,
+    pub(super) rates: Rates,
     pub(super) cloud: Option<Cloud>,
 }
 
@@ -67,10 +68,9 @@ pub(super) struct KubeProxyTable {
 impl File {
     /// All keys; mistakes stay in the form.
     pub(super) fn of(form: &mut Form) -> Self {
-        Self {
+        let file = Self {
             resource_group: either(form, "ResourceGroup", "resource-group"),
             region: either(form, "Region", "region"),
-            os: either(form, "OperatingSystem", "operating-system"),
             cpu: either(form, "CPU", "cpu"),
             memory: either(form, "Memory", "memory"),
             pods: either(form, "Pods", "pods"),
@@ -89,14 +89,18 @@ impl File {
             zone: read(form, "zone", annotations::zone),
             identities: identities(form),
             pull_identity: form.parsed("pull-identity"),
+            allowed: Allowed { identities: form.list("allowed-identities"), subnets: form.list("allowed-subnets") },
             tags: form.table("tags", tags).unwrap_or_default(),
             realtime_metrics: form.parsed("realtime-metrics"),
             encryption: form.table("encryption", encryption).flatten(),
             log_analytics: form.table("log-analytics", log_analytics).unwrap_or_default(),
             kube_proxy: form.table("kube-proxy", kube_proxy),
-            factor: form.table("budgets", |budgets| budgets.parsed("factor")).flatten(),
+            rates: form.table("budgets", rates).unwrap_or_default(),
             cloud: form.table("cloud", cloud).flatten(),
-        }
+        };
+        // There is one right value: that it says no other is seen to here.
+        let _: Option<SameOs> = either(form, "OperatingSystem", "operating-system");
+        file
     }
 }
 
@@ -187,6 +191,11 @@ fn kube_proxy(table: &mut Form) -> KubeProxyTable {
         server: table.text("server"),
         cluster_cidr: table.parsed("cluster-cidr"),
     }
+}
+
+fn rates(table: &mut Form) -> Rates {
+    let factor = table.parsed("factor").map_or(1, |Factor(factor)| factor);
+    Rates { factor, creates: table.list("creates"), deletes: table.list("deletes") }
 }
 
 /// One of Azure's, or endpoints of one's own.

@@ -68,7 +68,6 @@ pub(super) fn config(
     };
     check_spot(&defaults, network.is_wanted(), reading);
     let subnet = network.subnet(account, resource_group.as_deref(), reading);
-    let os = os(file.os, reading);
     let log_analytics = analytics::Parts {
         table: file.log_analytics,
         file: variables.analytics_file,
@@ -91,12 +90,13 @@ pub(super) fn config(
     Some(Config {
         resource_group: resource_group.filter(|_| whole)?,
         region: region?,
-        os,
+        os: Os::of_host(),
         version: file.version.unwrap_or_default(),
         capacity,
         network: Network { subnet, public_ip: file.public_ip.unwrap_or(true), reach: file.reach.unwrap_or_default() },
+        allowed: file.allowed,
         poll: file.poll.map_or(super::POLL, |poll| poll.0),
-        factor: file.factor.map_or(1, |factor| factor.0),
+        rates: file.rates,
         user_agent: user_agent.counts(reading),
         defaults,
         log_analytics,
@@ -160,16 +160,6 @@ fn capacity(cpu: Amounts, memory: Amounts, pods: Amounts, reading: &mut Reading)
         memory: counts(("ACI_QUOTA_MEMORY", "Memory"), memory, super::MEMORY),
         pods: counts(("ACI_QUOTA_POD", "Pods"), pods, super::PODS),
     }
-}
-
-/// The file counts before `--os`, which has a default that nobody may have meant.
-fn os(file: Option<Os>, reading: &mut Reading) -> Os {
-    let of_host = vk_provider::config::node().operating_system;
-    let os = file.unwrap_or_else(|| of_host.parse().unwrap_or_default());
-    if !of_host.eq_ignore_ascii_case(os.as_str()) {
-        reading.told.push(format!("OperatingSystem says {}: {of_host} of --os does not count", os.as_str()));
-    }
-    os
 }
 
 fn check_spot(defaults: &Defaults, in_subnet: bool, reading: &mut Reading) {

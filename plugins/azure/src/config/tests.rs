@@ -35,7 +35,8 @@ fn all_else_has_a_default() {
     testing::reset();
     let config = config("");
     assert_eq!((config.region.as_str(), config.resource_group.as_str()), ("westeurope", "pods"));
-    assert_eq!((config.os, config.version, config.poll, config.factor), (Os::Linux, Version::V2023_05_01, POLL, 1));
+    assert_eq!((config.os, config.version, config.poll), (Os::Linux, Version::V2023_05_01, POLL));
+    assert_eq!(config.rates, Rates::default());
     let Capacity { cpu, memory, pods } = &config.capacity;
     assert_eq!((cpu.as_str(), memory.as_str(), pods.as_str()), ("10000", "4Ti", "5000"));
     assert_eq!(config.network, Network { subnet: None, public_ip: true, reach: Reach::Unreachable });
@@ -74,7 +75,6 @@ fn the_example_has_every_key() {
 fn both_spellings_mean_the_same() {
     testing::reset();
     for (theirs, ours) in [
-        ("OperatingSystem = \"Windows\"", "operating-system = \"windows\""),
         ("CPU = \"100\"", "cpu = 100"),
         ("Memory = \"100Gi\"", "memory = \"100Gi\""),
         ("Pods = \"50\"", "pods = 50"),
@@ -149,12 +149,18 @@ fn a_subnet_is_found_by_its_name_or_named_whole() {
 }
 
 #[test]
-fn the_operating_system_of_the_file_counts_before_the_hosts() {
+fn the_operating_system_is_that_of_the_host_and_the_file_says_no_other() {
     testing::reset();
+    assert_eq!(config("OperatingSystem = \"linux\"").os, Os::Linux);
+    let wrong = read("operating-system = \"Windows\"");
+    assert_eq!(fields(&wrong), ["operating-system"]);
+    let message = &wrong.mistakes()[0].message;
+    assert!(message.starts_with("line 3") && message.contains("--os windows"), "{message}");
     testing::node(|node| node.operating_system = "windows".to_owned());
-    assert_eq!(config("").os, Os::Windows);
-    let reading = read("OperatingSystem = \"linux\"");
-    assert_eq!(reading.told(), ["OperatingSystem says linux: windows of --os does not count"]);
+    for text in ["", "OperatingSystem = \"Windows\""] {
+        assert_eq!(config(text).os, Os::Windows, "{text}");
+    }
+    assert_eq!(fields(&read("OperatingSystem = \"Linux\"")), ["OperatingSystem"]);
 }
 
 #[test]
@@ -233,6 +239,7 @@ fn a_mistake_has_its_field_and_line() {
         ("subnet = \"/subscriptions/s\"", "line 3: \"/subscriptions/s\" is not the path", "subnet"),
         ("user-agent = \"a\\nb\"", "line 3: \"a\\nb\" cannot stand in a header", "user-agent"),
         ("[budgets]\nfactor = 0", "line 4: \"0\" is no factor", "budgets.factor"),
+        ("[budgets]\ndeletes = [\"5/1h\", \"5\"]", "line 4: \"5\" is no rate", "budgets.deletes[1]"),
         ("[tags]\n\"a/b\" = \"x\"", "line 4: \"a/b\" is no name of a tag", "tags.a/b"),
         ("[tags]\nUID = \"x\"", "line 4: \"UID\" says whose a group is", "tags.UID"),
         (

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use vk_provider::quantity::Quantity;
 
+use super::Os;
 use crate::resource::{self, Subnet};
 
 /// The least and the most that may lie between two looks.
@@ -85,6 +86,22 @@ impl FromStr for Cidr {
             address.zip(length).is_some_and(|(address, length)| length <= bits(address))
         });
         fits.then(|| Self(text.to_owned())).ok_or_else(|| format!("{text:?} is no range; write it like 10.240.0.0/16"))
+    }
+}
+
+/// What containers are made for. It has to be what the host says, which the Node and the host's own checks stand on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SameOs;
+
+impl FromStr for SameOs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (own, of_host) = (text.parse::<Os>()?, Os::of_host());
+        let (word, flag) = (own.as_str(), of_host.as_str());
+        let why =
+            || format!("the node is one of {flag}, as --os says: start the host with --os {word}, or leave it out");
+        (own == of_host).then_some(Self).ok_or_else(why)
     }
 }
 

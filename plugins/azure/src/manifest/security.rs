@@ -1,5 +1,7 @@
 //! Security contexts of pods and containers.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -20,8 +22,10 @@ pub(crate) struct PodSecurity {
     pub(crate) sysctls: Vec<IgnoredAny>,
     pub(crate) seccomp_profile: Option<Profile>,
     pub(crate) app_armor_profile: Option<Profile>,
-    pub(crate) se_linux_options: Option<IgnoredAny>,
-    pub(crate) windows_options: Option<IgnoredAny>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) se_linux_options: BTreeMap<String, IgnoredAny>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) windows_options: BTreeMap<String, IgnoredAny>,
 }
 
 /// A container's, which goes before the pod's.
@@ -39,8 +43,10 @@ pub(crate) struct Security {
     pub(crate) capabilities: Capabilities,
     pub(crate) seccomp_profile: Option<Profile>,
     pub(crate) app_armor_profile: Option<Profile>,
-    pub(crate) se_linux_options: Option<IgnoredAny>,
-    pub(crate) windows_options: Option<IgnoredAny>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) se_linux_options: BTreeMap<String, IgnoredAny>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) windows_options: BTreeMap<String, IgnoredAny>,
 }
 
 #[derive(Debug, Default, Deserialize)]

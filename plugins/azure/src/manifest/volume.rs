@@ -88,6 +88,7 @@ pub(crate) struct AzureFile {
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Csi {
     pub(crate) driver: String,
+    pub(crate) fs_type: String,
     pub(crate) read_only: bool,
     #[serde(deserialize_with = "or_default")]
     pub(crate) volume_attributes: BTreeMap<String, String>,

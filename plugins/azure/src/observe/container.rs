@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use vk_aci::Group;
 use vk_aci::group::{self, ContainerView, Event, RunState};
 use vk_provider::status::{ContainerState, ContainerStatus, Running, Terminated, Text};
+use vk_provider::time::Time;
 
 use crate::events;
 
@@ -18,17 +19,22 @@ pub(super) struct Scene<'a> {
     in_order: bool,
     /// Why a container that has not begun waits.
     initializes: bool,
+    /// No container is to be started again, whatever Azure does.
+    once: bool,
 }
 
+/// What is told of an end of which nothing is known.
+pub(super) const UNTOLD: &str = "Azure does not say how the container ended";
+
 impl<'a> Scene<'a> {
-    pub(super) fn of(group: &'a Group, in_order: bool) -> Self {
+    pub(super) fn of(group: &'a Group, in_order: bool, once: bool) -> Self {
         let ended_well = |view: &Option<ContainerView>| {
             let state = view.as_ref().and_then(|view| view.current_state.as_ref());
             state.is_some_and(|state| has_ended(state) && state.exit_code == Some(0))
         };
         let mut init = group.properties.init_containers.iter();
         let initializes = init.any(|container| !ended_well(&container.properties.instance_view));
-        Self { path: group.id.as_deref().unwrap_or_default(), in_order, initializes }
+        Self { path: group.id.as_deref().unwrap_or_default(), in_order, initializes, once }
     }
 
     /// One of those that run before the others: ready is what has ended well.
@@ -52,10 +58,15 @@ impl<'a> Scene<'a> {
         let last = view.previous_state.as_ref().filter(|state| has_ended(state)).map(ended);
         let count = u32::try_from(view.restart_count).unwrap_or(0);
         let state = view.current_state.as_ref();
-        let begun = count > 0 || last.is_some() || state.is_some_and(|state| has_ended(state) || is_running(state));
+        let begun = has_begun(view);
         let status = match state {
+            // Azure has started it again all the same: how it ended before that is how it ended.
+            _ if self.once && (count > 0 || last.is_some()) => {
+                let end = last.unwrap_or_else(|| untold(Terminated::default()));
+                return self.begun(name, status.terminated(end).restarted(count, None));
+            }
             Some(state) if is_running(state) => ContainerStatus {
-                state: Some(ContainerState::Running(Running { started_at: state.start_time })),
+                state: Some(ContainerState::Running(Running { started_at: seconds(state.start_time) })),
                 started: Some(true),
                 ..status
             },
@@ -66,7 +77,11 @@ impl<'a> Scene<'a> {
             }
         };
         let status = status.restarted(count, last);
-        if begun && !self.path.is_empty() { status.id(self.id(name)) } else { status }
+        if begun { self.begun(name, status) } else { status }
+    }
+
+    fn begun(&self, name: &str, status: ContainerStatus) -> ContainerStatus {
+        if self.path.is_empty() { status } else { status.id(self.id(name)) }
     }
 
     /// As azure-aci has it.
@@ -74,6 +89,14 @@ impl<'a> Scene<'a> {
         let path = format!("{}/containers/{name}", self.path).to_uppercase();
         format!("aci://{}", HEXLOWER.encode(&Sha256::digest(path)))
     }
+}
+
+/// It has been started at some time.
+pub(super) fn has_begun(view: &ContainerView) -> bool {
+    let state = view.current_state.as_ref();
+    view.restart_count > 0
+        || view.previous_state.as_ref().is_some_and(has_ended)
+        || state.is_some_and(|state| has_ended(state) || is_running(state))
 }
 
 fn is_running(state: &group::ContainerState) -> bool {
@@ -91,21 +114,31 @@ fn has_ended(state: &group::ContainerState) -> bool {
 
 fn ended(state: &group::ContainerState) -> Terminated {
     let (word, message) = split(state.detail_status.as_deref().unwrap_or_default());
-    let times = Terminated { started_at: state.start_time, finished_at: state.finish_time, ..Terminated::default() };
+    let times = Terminated {
+        started_at: seconds(state.start_time),
+        finished_at: seconds(state.finish_time),
+        ..Terminated::default()
+    };
     let Some(code) = state.exit_code else {
         let said = message.or_else(|| word.map(Cow::into_owned));
-        let message = said.unwrap_or_else(|| "Azure does not say how the container ended".to_owned());
-        return Terminated {
-            message: Some(message.into()),
-            started_at: times.started_at,
-            finished_at: times.finished_at,
-            ..Terminated::unknown()
-        };
+        let end = untold(times);
+        return Terminated { message: said.map_or(end.message, |said| Some(said.into())), ..end };
     };
     // Windows has codes beyond 31 bits, which are the same bits with a sign.
     let exit_code = i32::try_from(code).unwrap_or((code & 0xffff_ffff) as u32 as i32);
     let usual = if exit_code == 0 { "Completed" } else { "Error" };
     Terminated { exit_code, reason: Some(word.unwrap_or(usual.into())), message: message.map(Into::into), ..times }
+}
+
+/// An end at these times of which nothing else is known.
+fn untold(times: Terminated) -> Terminated {
+    let Terminated { exit_code, reason, .. } = Terminated::unknown();
+    Terminated { exit_code, reason, message: Some(UNTOLD.into()), ..times }
+}
+
+/// As a status has it. With Azure's fractions, what is kept of a status would differ from each that is seen.
+fn seconds(time: Option<Time>) -> Option<Time> {
+    time.map(|time| Time::from_millis(time.as_millis() / 1000 * 1000))
 }
 
 /// Why a container waits, in the kubelet's words where they can be told.

@@ -32,6 +32,14 @@ fn ended(code: i64) -> Value {
         "finishTime": "2026-11-24T10:00:05Z"}})
 }
 
+/// A container that was started again after it ended with a code.
+fn again(code: i64, view: Value) -> Value {
+    let mut view = view;
+    view["restartCount"] = json!(1);
+    view["previousState"] = ended(code)["currentState"].clone();
+    view
+}
+
 fn waiting(detail: &str) -> Value {
     json!({"currentState": {"state": "Waiting", "detailStatus": detail}})
 }
@@ -63,6 +71,12 @@ fn the_phase_follows_from_the_group_and_its_containers() {
         ("Succeeded", "", "Never", vec![ended(0), ended(0)], Some("Succeeded")),
         ("Succeeded", "", "Never", vec![ended(0), ended(2)], Some("Failed")),
         ("Succeeded", "Running", "Never", vec![ended(2), running()], Some("Running")),
+        ("Succeeded", "Running", "Never", vec![again(2, running()), running()], Some("Running")),
+        ("Succeeded", "Running", "Never", vec![again(2, running()), ended(0)], Some("Failed")),
+        ("Succeeded", "Succeeded", "Never", vec![again(2, ended(0))], Some("Failed")),
+        ("Succeeded", "Waiting", "Never", vec![again(2, waiting("CrashLoopBackOff: x"))], Some("Failed")),
+        ("Succeeded", "Running", "OnFailure", vec![again(2, running())], Some("Running")),
+        ("Succeeded", "Succeeded", "OnFailure", vec![again(2, ended(0))], Some("Succeeded")),
         ("Succeeded", "", "OnFailure", vec![ended(2)], Some("Running")),
         ("Succeeded", "Stopped", "Always", vec![running()], Some("Failed")),
         ("Succeeded", "Stopped", "Never", vec![ended(0)], Some("Succeeded")),
@@ -106,6 +120,40 @@ fn an_end_has_its_code_or_is_said_to_be_unknown() {
         "of Windows"
     );
     assert_eq!(end(json!({"state": "Failed", "exitCode": 1}))["exitCode"], 1, "an older word");
+}
+
+#[test]
+fn what_was_not_to_run_again_has_ended_as_it_did_first() {
+    let container = |view: Value| told(&of("Succeeded", "Running", "Never", &[view]))["containerStatuses"][0].clone();
+    let known = container(again(7, running()));
+    assert_eq!((&known["state"]["terminated"]["exitCode"], &known["restartCount"]), (&json!(7), &json!(1)));
+    assert_eq!((&known["lastState"], &known["ready"]), (&Value::Null, &json!(false)));
+    let mut untold = running();
+    untold["restartCount"] = json!(2);
+    let untold = &container(untold)["state"]["terminated"];
+    assert_eq!((&untold["exitCode"], &untold["reason"]), (&json!(137), &json!("ContainerStatusUnknown")));
+    assert_eq!(untold["message"], "Azure does not say how the container ended");
+}
+
+#[test]
+fn where_a_group_has_ended_so_have_its_containers() {
+    for (state, view) in [("Succeeded", running()), ("Failed", waiting("")), ("Failed", Value::Null)] {
+        let told = told(&of("Succeeded", state, "OnFailure", &[view]));
+        let end = &told["containerStatuses"][0]["state"]["terminated"];
+        assert_eq!((&told["phase"], &end["exitCode"]), (&json!(state), &json!(137)), "{told}");
+    }
+}
+
+#[test]
+fn what_is_kept_of_a_status_is_what_is_seen_again() {
+    let fraction = |view: Value| {
+        let text = view.to_string().replace("10:00:00", "10:00:00.123").replace("10:00:05", "10:00:05.4567");
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    for view in [running(), ended(3), again(3, running()), waiting("")] {
+        let seen = status(&of("Succeeded", "Running", "Always", &[fraction(view)]), None).unwrap();
+        assert_eq!(serde_json::from_str::<PodStatus>(&seen.to_json()).unwrap(), seen);
+    }
 }
 
 #[test]
@@ -165,6 +213,19 @@ fn an_init_container_that_fails_for_good_fails_the_pod() {
         status(&group, None).unwrap().phase
     };
     assert_eq!((with("Never"), with("OnFailure")), (Phase::Failed, Phase::Pending));
+}
+
+#[test]
+fn what_an_init_container_has_kept_from_beginning_waits_for_ever() {
+    let told = told(&group(&json!({"provisioningState": "Succeeded", "restartPolicy": "Never",
+        "initContainers": [{"name": "i", "properties": {"image": "x", "instanceView": ended(3)}},
+            {"name": "j", "properties": {"image": "x"}}],
+        "containers": [{"name": "c", "properties": {"image": "y"}}], "instanceView": {"state": "Failed"}})));
+    assert_eq!(told["phase"], "Failed");
+    assert_eq!(told["initContainerStatuses"][0]["state"]["terminated"]["exitCode"], 3);
+    for waits in [&told["initContainerStatuses"][1], &told["containerStatuses"][0]] {
+        assert_eq!(waits["state"]["waiting"]["reason"], "PodInitializing", "{told}");
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Pods end: their groups are stopped where they would cost or run again, and the end that was seen stays.
 
+use vk_provider::ContainerLogs as _;
+use vk_provider::container_logs::Options;
+
 use super::arm::refused;
 use super::*;
 
@@ -14,40 +17,137 @@ fn last(told: &[Told]) -> Value {
     }
 }
 
-#[test]
-fn a_group_that_came_to_nothing_is_stopped_once_and_stays_readable() {
-    let arm = azure();
-    let mut cursor = listed();
-    create(pod("u1")).unwrap();
+/// The group of `u1` came to nothing for this reason before any container began.
+fn fail(arm: &Arm) {
     arm.provision("u1", "Failed");
     arm.change("u1", |group| {
         group.view = Some(json!({"state": "Pending", "events": [{"name": "FailedMount", "type": "Normal", "count": 1,
             "lastTimestamp": "2026-11-24T10:00:00Z", "message": "Output: mount error(2): Permission denied"}]}));
     });
-    let told = follow(&mut cursor, 12);
-    let status = last(&told);
-    assert_eq!((&status["phase"], &status["reason"]), (&json!("Failed"), &json!("FailedMount")));
-    let end = &status["containerStatuses"][0]["state"]["terminated"];
-    assert_eq!((&end["exitCode"], &end["reason"]), (&json!(137), &json!("ContainerStatusUnknown")));
-    assert!(follow(&mut cursor, 1800).is_empty(), "what has ended has ended, though the group is stopped now");
-    assert_eq!(arm.count("POST"), 1);
-    assert!(
-        arm.0.borrow().groups.len() == 1 && events().iter().any(|event| event.starts_with("ContainerGroupStopped"))
-    );
 }
 
 #[test]
-fn a_stop_that_azure_refuses_is_tried_again() {
+fn a_group_that_came_to_nothing_is_removed_and_its_pod_stays_as_it_was() {
     let arm = azure();
     let mut cursor = listed();
     create(pod("u1")).unwrap();
+    fail(&arm);
+    let status = last(&follow(&mut cursor, 12));
+    assert_eq!((&status["phase"], &status["reason"]), (&json!("Failed"), &json!("FailedMount")));
+    let end = &status["containerStatuses"][0]["state"]["terminated"];
+    assert_eq!((&end["exitCode"], &end["reason"]), (&json!(137), &json!("ContainerStatusUnknown")));
+    assert_eq!((arm.count("DELETE"), arm.count("POST")), (1, 0), "others have its place in the quota");
+    assert!(events().iter().any(|event| event.starts_with("ContainerGroupRemoved")), "{:?}", events());
+    arm.gone("u1");
+    arm.0.borrow_mut().operations[1] = json!({"status": "Succeeded"});
+    follow(&mut cursor, 600);
+    arm.asked();
+    assert!(follow(&mut cursor, 1800).is_empty(), "what has ended has ended, though the group is gone");
+    let looks = arm.count("GET /");
+    assert!(looks <= 8, "{looks} looks in half an hour");
+    let (sink, _) = testing::pipe(1);
+    testing::new_call();
+    let error = Azure::get_container_logs(id("u1"), "web".to_owned(), Options::default(), sink).unwrap_err();
+    assert_eq!(error.reason, "ContainerNotAvailable", "{}", error.message);
+    let kept = get("u1").unwrap().unwrap();
+    assert_eq!(self::status(&kept), status);
+    testing::new_call();
+    assert_eq!(Azure::get_pods(None).unwrap().items, [kept], "nobody takes it for lost");
+    assert_eq!(self::status(&create(pod("u1")).unwrap()), status, "nor makes it anew");
+    assert_eq!(arm.0.borrow().put.len(), 1);
+    assert_eq!((delete("u1").unwrap(), get("u1").unwrap()), (Deletion::Gone, None));
+}
+
+#[test]
+fn a_removal_that_is_refused_is_asked_for_again_and_one_whose_answer_is_lost_loses_no_pod() {
+    let arm = azure();
+    let mut cursor = listed();
+    create(pod("u1")).unwrap();
+    fail(&arm);
+    for _ in 0..2 {
+        arm.instead(
+            "DELETE",
+            refused(409, "ContainerGroupTransitioning", "The container group is still transitioning."),
+        );
+    }
+    arm.lose("DELETE");
+    arm.0.borrow_mut().quick = true;
+    assert_eq!(phases(&follow(&mut cursor, 120)), ["u1 Pending", "u1 Failed"]);
+    assert_eq!(arm.count("DELETE"), 3);
+    assert!(arm.0.borrow().groups.is_empty());
+    assert_eq!(status(&get("u1").unwrap().unwrap())["reason"], "FailedMount");
+}
+
+#[test]
+fn a_group_that_came_to_nothing_with_a_log_is_stopped_once_and_stays_readable() {
+    let arm = azure();
+    let mut cursor = listed();
+    create(pod("u1")).unwrap();
+    arm.run("u1", "Running", &running());
     arm.provision("u1", "Canceled");
     for _ in 0..2 {
         arm.instead("POST", refused(409, "ContainerGroupTransitioning", "The container group is still transitioning."));
     }
-    let told = follow(&mut cursor, 60);
-    assert_eq!(last(&told)["reason"], "ContainerGroupCanceled");
-    assert_eq!(arm.count("POST"), 3);
+    assert_eq!(last(&follow(&mut cursor, 60))["reason"], "ContainerGroupCanceled");
+    assert_eq!((arm.count("POST"), arm.count("DELETE")), (3, 0));
+    assert!(follow(&mut cursor, 1800).is_empty(), "what has ended has ended, though the group is stopped now");
+    assert_eq!((arm.count("POST"), arm.count("DELETE")), (3, 0));
+    assert!(events().iter().any(|event| event.starts_with("ContainerGroupStopped")));
+}
+
+#[test]
+fn a_cause_of_long_ago_says_nothing_of_a_group_that_runs_all_the_same() {
+    let arm = azure();
+    let mut cursor = listed();
+    create(pod("u1")).unwrap();
+    follow(&mut cursor, 2);
+    arm.0.borrow_mut().operations[0] = json!({"status": "Failed", "error": {"code": "X", "message": "no"}});
+    arm.run("u1", "Running", &running());
+    assert_eq!(last(&follow(&mut cursor, 30))["phase"], "Running");
+    assert!(events().iter().any(|event| event.starts_with("!ContainerGroupFailed")), "it was asked: {:?}", events());
+    for state in ["Repairing", "Unhealthy", "NotAccessible", "Updating", "Succeeded", "Deleting"] {
+        arm.provision("u1", state);
+        let told = phases(&follow(&mut cursor, 60));
+        assert!(told.iter().all(|told| told == "u1 Running"), "{state}: {told:?}");
+    }
+    assert_eq!((arm.count("POST"), arm.count("DELETE")), (0, 0));
+}
+
+#[test]
+fn an_operation_that_somebody_else_s_has_overtaken_is_no_failure() {
+    let arm = azure();
+    let mut cursor = listed();
+    create(pod("u1")).unwrap();
+    let cause =
+        json!({"code": "OperationPreempted", "message": "The operation has been preempted by a more recent one."});
+    arm.0.borrow_mut().operations[0] = json!({"status": "Failed", "error": cause});
+    // Somebody has restarted it, and it is being started.
+    assert_eq!(phases(&follow(&mut cursor, 60)), ["u1 Pending"]);
+    arm.run("u1", "Running", &running());
+    assert_eq!(phases(&follow(&mut cursor, 60)), ["u1 Running"]);
+    assert_eq!((arm.count("POST"), arm.count("DELETE")), (0, 0));
+}
+
+#[test]
+fn a_pod_that_azure_starts_again_before_a_look_has_ended_as_it_ended_first() {
+    for web in [again(3), {
+        // The second attempt is over too, and better.
+        let mut view = again(3);
+        view["currentState"] = ended(0)["currentState"].clone();
+        view
+    }] {
+        let arm = azure();
+        let mut cursor = listed();
+        create(never()).unwrap();
+        arm.run("u1", "Running", &web);
+        let status = last(&follow(&mut cursor, 30));
+        let container = &status["containerStatuses"][0];
+        assert_eq!(
+            (&status["phase"], &container["state"]["terminated"]["exitCode"], &container["restartCount"]),
+            (&json!("Failed"), &json!(3), &json!(1))
+        );
+        assert_eq!(arm.count("POST"), 1, "it is kept from running");
+    }
 }
 
 #[test]

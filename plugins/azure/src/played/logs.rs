@@ -138,13 +138,40 @@ fn following_outlasts_failures_and_ends_with_its_reader() {
 
 #[test]
 fn another_attempt_has_a_log_of_its_own() {
+    for (before, log) in [(lines(0..5), lines(100..102)), (String::new(), lines(100..102)), (lines(0..5), lines(0..5))]
+    {
+        let arm = runs(&before);
+        let again = arm.clone();
+        testing::after(Duration::from_secs(3), move || {
+            let mut next = running();
+            next["restartCount"] = 1.into();
+            again.run("u1", "Running", &next);
+            again.0.borrow_mut().logs.insert("web".to_owned(), log);
+        });
+        let (result, told) = read(Options { follow: true, ..Options::default() }, 10_000);
+        let expected = if before.is_empty() { Vec::new() } else { numbers(0..5) };
+        assert_eq!((result, told), (Ok(()), expected));
+    }
+}
+
+#[test]
+fn whose_a_log_is_that_lacks_what_was_told_is_asked_until_it_is_known() {
     let arm = runs(&lines(0..5));
-    let again = arm.clone();
+    let failing = arm.clone();
     testing::after(Duration::from_secs(3), move || {
-        let mut next = running();
-        next["restartCount"] = 1.into();
-        again.run("u1", "Running", &next);
+        failing.0.borrow_mut().logs.insert("web".to_owned(), lines(100..102));
+        let group = format!("GET /{}", failing.name("u1"));
+        for _ in 0..2 {
+            let body = json!({"content": lines(100..102)}).to_string();
+            failing.instead(&format!("{group}/containers"), Answer::status(200).body(body));
+        }
+        // A read is tried three times.
+        for _ in 0..3 {
+            failing.instead(&group, refused(503, "ServerBusy", "wait"));
+        }
     });
+    let end = arm.clone();
+    testing::after(Duration::from_secs(40), move || end.run("u1", "Running", &ended(0)));
     let (result, told) = read(Options { follow: true, ..Options::default() }, 10_000);
-    assert_eq!((result, told), (Ok(()), numbers(0..5)));
+    assert_eq!((result, told.len(), &told[6..]), (Ok(()), 8, &numbers(100..102)[..]));
 }

@@ -3,10 +3,8 @@
 use vk_provider::call::Why;
 use vk_provider::changes::Scope;
 use vk_provider::store::{self, Expect};
-use vk_provider::testing::Answer;
 use vk_provider::{Code, Deletion};
 
-use super::arm::refused;
 use super::*;
 
 #[test]
@@ -19,8 +17,7 @@ fn a_pod_is_told_when_it_is_made_when_it_runs_and_when_it_goes() {
     arm.0.borrow_mut().operations[0] = json!({"status": "Succeeded"});
     let start = testing::now();
     assert_eq!(phases(&follow(&mut cursor, 6)), ["u1 Running"]);
-    testing::new_call();
-    assert_eq!(Azure::delete_pod(id("u1"), None, None).unwrap(), Deletion::Stopping);
+    assert_eq!(delete("u1").unwrap(), Deletion::Stopping);
     assert!(follow(&mut cursor, 6).is_empty());
     arm.gone("u1");
     assert_eq!(phases(&follow(&mut cursor, 6)), ["u1 -"]);
@@ -36,12 +33,28 @@ fn an_answer_that_is_lost_is_given_again() {
     create(pod("u1")).unwrap();
     arm.run("u1", "Running", &running());
     let first = next(&cursor, 10).unwrap();
-    assert_eq!(first.changed.len(), 1);
-    assert_eq!(next(&cursor, 10).unwrap(), first);
-    let second = next(&first.cursor, 10).unwrap();
-    assert_eq!(status(&second.changed[0])["phase"], "Running");
-    let from_start = next(&cursor, 10).unwrap();
-    assert_eq!(from_start.changed, second.changed, "what it is now, of all that happened");
+    assert_eq!((first.changed.len(), &status(&first.changed[0])["phase"]), (1, &json!("Pending")));
+    let again = next(&cursor, 10).unwrap();
+    assert_eq!(status(&again.changed[0])["phase"], "Running", "what it is now, of all that happened");
+    assert_eq!(next(&cursor, 10).unwrap(), again);
+    assert_eq!(next(&first.cursor, 10).unwrap().changed, again.changed);
+}
+
+#[test]
+fn news_that_keep_coming_keep_nobody_from_looking() {
+    let arm = azure();
+    let mut cursor = listed();
+    create(pod("u0")).unwrap();
+    arm.run("u0", "Running", &running());
+    let mut told = Vec::new();
+    for number in 1..10 {
+        create(pod(&format!("u{number}"))).unwrap();
+        testing::advance(Duration::from_secs(1));
+        let batch = next(&cursor, 30).unwrap();
+        told.extend(batch.changed.iter().map(|pod| (pod.id.uid.clone(), status(pod)["phase"].clone())));
+        cursor = batch.cursor;
+    }
+    assert!(told.contains(&("u0".to_owned(), json!("Running"))), "{told:?}");
 }
 
 #[test]
@@ -101,41 +114,28 @@ fn operations_are_asked_when_azure_wants_and_their_end_is_why_a_pod_failed() {
     assert_eq!(phases(&told).last().unwrap(), "u1 Failed");
     let Some(Told::Status(_, status)) = told.last() else { panic!() };
     assert!(status["message"].as_str().unwrap().contains("not available in the location"), "{status}");
-    assert_eq!(arm.count("POST"), 1, "Azure would keep trying");
+    assert_eq!(arm.count("DELETE"), 1, "Azure would keep trying");
 }
 
 #[test]
-fn failures_are_waited_out_and_no_news_is_lost() {
+fn what_does_not_change_is_no_news_and_is_written_once() {
     let arm = azure();
     let mut cursor = listed();
     create(pod("u1")).unwrap();
-    follow(&mut cursor, 1);
-    arm.run("u1", "Running", &running());
-    arm.asked();
-    arm.instead("GET", refused(429, "TooManyRequests", "wait").header("retry-after", "30"));
-    assert!(follow(&mut cursor, 25).is_empty());
-    assert_eq!(arm.asked().len(), 1, "nothing is asked before Azure wants");
-    assert_eq!(phases(&follow(&mut cursor, 12)), ["u1 Running"]);
-    arm.run("u1", "Running", &ended(3));
-    for _ in 0..4 {
-        arm.instead("GET", Answer::status(200).body("{"));
+    create(pod_of("u2", r#","restartPolicy":"Never""#)).unwrap();
+    arm.run("u1", "Running", &again(3));
+    arm.run("u2", "Succeeded", &ended(0));
+    for operation in &mut arm.0.borrow_mut().operations {
+        *operation = json!({"status": "Succeeded"});
     }
-    assert_eq!(phases(&follow(&mut cursor, 200)), ["u1 Running"]);
-}
-
-#[test]
-fn a_pod_whose_looks_fail_does_not_keep_the_others_waiting() {
-    let arm = azure();
-    let mut cursor = listed();
-    for uid in ["u1", "u2"] {
-        create(pod(uid)).unwrap();
-    }
-    follow(&mut cursor, 1);
-    arm.run("u2", "Running", &running());
-    arm.change("u1", |group| drop(group.body["tags"].as_object_mut().unwrap().remove("UID")));
-    let told = follow(&mut cursor, 12);
-    assert_eq!(phases(&told), ["u2 Running"]);
-    assert!(events().iter().any(|event| event.starts_with("!GroupTagsMissing")), "{:?}", events());
+    assert_eq!(phases(&follow(&mut cursor, 30)).len(), 4);
+    let written = || {
+        let kept = ["pods/", "work/"].map(|prefix| store::scan(prefix, None).unwrap());
+        kept.concat().into_iter().map(|(key, entry)| (key, entry.revision)).collect::<Vec<_>>()
+    };
+    let before = written();
+    assert!(follow(&mut cursor, 600).is_empty());
+    assert_eq!(written(), before);
 }
 
 #[test]

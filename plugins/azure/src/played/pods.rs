@@ -3,20 +3,10 @@
 use vk_provider::http::ErrorCode;
 use vk_provider::store::{self, Expect};
 use vk_provider::testing::Answer;
-use vk_provider::{Code, Deletion, Effect};
+use vk_provider::{Code, Effect};
 
 use super::arm::refused;
 use super::*;
-
-fn delete(uid: &str) -> Result<Deletion> {
-    testing::new_call();
-    Azure::delete_pod(id(uid), None, None)
-}
-
-fn get(uid: &str) -> Result<Option<ObservedPod>> {
-    testing::new_call();
-    Azure::get_pod(id(uid))
-}
 
 fn get_pods() -> Vec<String> {
     testing::new_call();
@@ -242,48 +232,15 @@ fn after_a_loss_of_the_store_all_is_found_by_its_tags() {
 }
 
 #[test]
-fn an_image_is_changed_by_a_put_and_what_azure_cannot_change_is_refused() {
-    let arm = azure();
-    let changed = |image: &str, resources: &str| {
-        let mut changed = testing::desired(&format!(
-            r#"{{"metadata":{{"namespace":"shop","name":"web-u1","uid":"u1"}},"spec":{{"containers":[{{"name":"web","image":"{image}"{resources}}}]}}}}"#
-        ));
-        changed.revision = "1-new".to_owned();
-        testing::new_call();
-        Azure::update_pod(changed)
-    };
-    assert_eq!(changed("nginx:2", "").unwrap_err().code, Code::NotFound);
-    create(pod("u1")).unwrap();
-    arm.run("u1", "Running", &running());
-    get("u1").unwrap();
-    let error = changed("nginx:1", r#","resources":{"requests":{"cpu":"2"}}"#).unwrap_err();
-    assert_eq!((error.code, error.field.as_deref()), (Code::Unimplemented, Some("spec.containers[0].resources")));
-    changed("nginx:2", "").unwrap();
-    let sent = arm.0.borrow().put.last().unwrap().clone();
-    assert_eq!(
-        (&sent["properties"]["containers"][0]["properties"]["image"], &sent["tags"]["Revision"]),
-        (&json!("nginx:2"), &json!("1-new"))
-    );
-    testing::new_call();
-    let page = Azure::get_pods(None).unwrap();
-    assert_eq!(
-        (page.items[0].revision.as_deref(), &status(&page.items[0])["phase"]),
-        (Some("1-new"), &json!("Running")),
-        "it goes on as it was"
-    );
-}
-
-#[test]
 fn the_node_says_what_it_is_and_whether_azure_answers() {
     use vk_provider::Node as _;
-    let arm = azure_with("CPU = \"8\"\nOperatingSystem = \"Windows\"");
+    let arm = azure_with("CPU = \"8\"\nPods = \"20\"");
     let details = Azure::node_details().unwrap();
     assert_eq!(details.runtime_version.as_deref(), Some("aci://2023-05-01"));
     assert_eq!(details.labels, [("topology.kubernetes.io/region".to_owned(), "westeurope".to_owned())]);
     let capacity: Vec<String> =
         Azure::capacity().unwrap().into_iter().map(|it| format!("{} {}", it.resource, it.capacity)).collect();
-    assert_eq!(capacity, ["cpu 8", "memory 4Ti", "pods 5000"]);
-    assert_eq!(Azure::operating_system().unwrap(), "windows");
+    assert_eq!(capacity, ["cpu 8", "memory 4Ti", "pods 20", "ephemeral-storage 1000G"]);
     Azure::ping().unwrap();
     assert_eq!(arm.asked(), ["GET /vk-host-ping"]);
     arm.instead("GET", refused(404, "ResourceGroupNotFound", "no such group"));

@@ -30,9 +30,6 @@ fn the_interval_grows_with_the_time_since_the_last_change() {
         (Changing, 3, 3, 5),
         (Changing, 3, 300, 5),
         (Changing, 3, 700, 30),
-        (Ending, 3, 3, 5),
-        (Ending, 0, 40, 10),
-        (Ending, 0, 4000, 30),
         (Settled, 3, 3, 5),
         (Settled, 0, 40, 10),
         (Settled, 0, 240, 60),
@@ -45,10 +42,30 @@ fn the_interval_grows_with_the_time_since_the_last_change() {
     }
     assert_eq!(due(&Look::default()), 0, "never looked at");
     assert_eq!(due(&Look { urgent: true, ..look(Settled, 0, 4000) }), 0);
+    for changed in [0, 40, 4000] {
+        let look = look(Ending, 0, changed);
+        assert_eq!(due(&look), look.at + 7500, "its end is told within two periods");
+    }
     let slow = Rhythm { period: Duration::from_secs(60), factor: 1 };
-    assert_eq!(look(Ending, 0, 4000).due(slow, NOW), NOW + 60 * SECOND, "never more often than a period");
+    assert_eq!(look(Changing, 0, 4000).due(slow, NOW), NOW + 60 * SECOND, "never more often than a period");
     let ahead = Look { at: NOW + 3600 * SECOND, ..look(Settled, 0, 4000) };
     assert!(due(&ahead) <= NOW + 120 * SECOND, "the clock was set back");
+}
+
+#[test]
+fn a_pod_whose_looks_fail_is_looked_at_ever_more_rarely() {
+    let interval = |pace, failures| {
+        let look = Look { failures, ..look(pace, 0, 0) };
+        (due(&look) - look.at) / SECOND
+    };
+    let intervals: Vec<u64> = (0..6).map(|failures| interval(Pace::Changing, failures)).collect();
+    assert_eq!(intervals, [5, 10, 20, 30, 30, 30]);
+    assert_eq!(
+        Look { failures: 1, ..look(Pace::Settled, 0, 4000) }.due(rhythm(), NOW),
+        NOW + 120 * SECOND,
+        "no sooner"
+    );
+    assert_eq!(due(&Look { urgent: true, failures: 9, ..look(Pace::Changing, 0, 0) }), 0, "a list told something new");
 }
 
 #[test]

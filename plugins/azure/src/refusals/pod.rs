@@ -33,7 +33,7 @@ pub(super) fn check(spec: &Spec, os: Os) -> Result<()> {
             "there is one runtime; a confidential group is asked for by annotation",
         ),
         ("spec.resourceClaims", !spec.resource_claims.is_empty(), "Azure allocates no devices"),
-        ("spec.resources", spec.resources.is_some(), "a group has what its containers request: say it there"),
+        ("spec.resources", !spec.resources.says_nothing(), "a group has what its containers request: say it there"),
     ] {
         if is_set {
             return Err(refuse(field, why));

@@ -18,8 +18,8 @@ pub(super) fn check_pod(security: &PodSecurity) -> Result<()> {
             "a process has the groups that the image has for its user",
         ),
         ("sysctls", !security.sysctls.is_empty(), "the kernel's settings are Azure's own"),
-        ("seLinuxOptions", security.se_linux_options.is_some(), "there is no SELinux"),
-        ("windowsOptions", security.windows_options.is_some(), "the API has none of these"),
+        ("seLinuxOptions", !security.se_linux_options.is_empty(), "there is no SELinux"),
+        ("windowsOptions", !security.windows_options.is_empty(), "the API has none of these"),
     ] {
         if is_set {
             return Err(refuse(field(name), why));
@@ -41,8 +41,8 @@ pub(super) fn check_container(placed: Placed<'_>, of_pod: &PodSecurity) -> Resul
             "a container can always write its own file system",
         ),
         ("procMount", security.proc_mount.as_deref() == Some("Unmasked"), "paths below /proc stay masked"),
-        ("seLinuxOptions", security.se_linux_options.is_some(), "there is no SELinux"),
-        ("windowsOptions", security.windows_options.is_some(), "the API has none of these"),
+        ("seLinuxOptions", !security.se_linux_options.is_empty(), "there is no SELinux"),
+        ("windowsOptions", !security.windows_options.is_empty(), "the API has none of these"),
     ] {
         if is_set {
             return Err(refuse(field(name), why));
@@ -103,7 +103,7 @@ mod tests {
             (r#"{"supplementalGroupsPolicy":"Strict"}"#, "supplementalGroupsPolicy"),
             (r#"{"sysctls":[{"name":"a","value":"b"}]}"#, "sysctls"),
             (r#"{"seLinuxOptions":{"level":"x"}}"#, "seLinuxOptions"),
-            (r#"{"windowsOptions":{}}"#, "windowsOptions"),
+            (r#"{"windowsOptions":{"hostProcess":true}}"#, "windowsOptions"),
             (r#"{"seccompProfile":{"type":"Unconfined"}}"#, "seccompProfile.type"),
             (r#"{"appArmorProfile":{"type":"Localhost","localhostProfile":"a"}}"#, "appArmorProfile.type"),
             (r#"{"runAsNonRoot":true}"#, "runAsNonRoot"),
@@ -123,7 +123,7 @@ mod tests {
             (r#"{"readOnlyRootFilesystem":true}"#, "readOnlyRootFilesystem"),
             (r#"{"procMount":"Unmasked"}"#, "procMount"),
             (r#"{"seLinuxOptions":{"level":"x"}}"#, "seLinuxOptions"),
-            (r#"{"windowsOptions":{}}"#, "windowsOptions"),
+            (r#"{"windowsOptions":{"hostProcess":true}}"#, "windowsOptions"),
             (r#"{"seccompProfile":{"type":"Localhost","localhostProfile":"a.json"}}"#, "seccompProfile.type"),
             (r#"{"appArmorProfile":{"type":"Unconfined"}}"#, "appArmorProfile.type"),
             (r#"{"runAsNonRoot":true}"#, "runAsNonRoot"),

@@ -12,7 +12,7 @@ use crate::refusals::{annotation, refuse};
 const REASON: &str = "DNSConfigForming";
 
 /// # Errors
-/// The pod's own settings cannot be served.
+/// The pod's own settings cannot be served, or it wants the cluster's name servers where it cannot have them.
 pub(super) fn of(scene: Scene<'_>, notices: &mut Vec<Notice>) -> Result<Option<DnsConfig>> {
     let own = &scene.spec.dns_config;
     if scene.wishes.dns == Some(false) {
@@ -20,18 +20,23 @@ pub(super) fn of(scene: Scene<'_>, notices: &mut Vec<Notice>) -> Result<Option<D
         let why = "spec.dnsConfig says whom to ask, and this says that Azure's own name servers are asked";
         return if contradicts { Err(annotation(DNS, why)) } else { Ok(None) };
     }
+    let none = |why: &str| match scene.wishes.dns {
+        Some(true) => Err(refuse(format!("metadata.annotations[{DNS}]"), why)),
+        _ => Ok(None),
+    };
     if scene.subnet().is_none() {
         let why = "Azure lets a group in a subnet alone choose its name servers";
-        return if own.says_nothing() { Ok(None) } else { Err(refuse("spec.dnsConfig", why)) };
+        return if own.says_nothing() { none(why) } else { Err(refuse("spec.dnsConfig", why)) };
+    }
+    // Refusals have seen to it that Windows has no settings of its own; what the cluster would give it is left out.
+    if !scene.is_linux() {
+        return none("Azure has no DNS settings for Windows");
     }
     let pod::Network { nameservers, searches, options, .. } = &scene.pod.network;
     if nameservers.is_empty() {
         let why = "Azure takes search domains and options only beside name servers: add some, with dnsPolicy None";
-        return if own.says_nothing() { Ok(None) } else { Err(refuse("spec.dnsConfig.nameservers", why)) };
-    }
-    // Refusals have seen to it that Windows asks for nothing; what the cluster would give it is left out.
-    if !scene.is_linux() {
-        return Ok(None);
+        let unknown = "the node knows no name server of the cluster: the host's --cluster-dns says it";
+        return if own.says_nothing() { none(unknown) } else { Err(refuse("spec.dnsConfig.nameservers", why)) };
     }
     let name_servers: Vec<String> = nameservers.iter().take(NAMESERVERS).cloned().collect();
     if name_servers.len() < nameservers.len() {

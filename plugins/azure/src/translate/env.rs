@@ -1,5 +1,7 @@
 //! A container's environment. What comes from a Secret is a secure value, which Azure shows to nobody.
 
+use std::collections::BTreeMap;
+
 use vk_aci::Redacted;
 use vk_aci::group::EnvironmentVariable;
 use vk_provider::pod::EnvVar;
@@ -18,15 +20,20 @@ const REASON: &str = "InvalidEnvironmentVariableNames";
 /// A name that the pod itself gives and Azure does not take. One that comes from a ConfigMap, a Secret or the services of
 /// the namespace is left out, and told: nobody wrote it for this pod.
 pub(super) fn of(placed: Placed<'_>, env: &[EnvVar], notices: &mut Vec<Notice>) -> Result<Vec<EnvironmentVariable>> {
+    let place = |variable: &EnvVar| placed.container.env.iter().position(|own| own.name == variable.name);
+    let placed_env = env.iter().map(|variable| (place(variable), variable.name.as_str()));
+    let (mut own, others): (Vec<_>, Vec<_>) = placed_env.partition(|(index, _)| index.is_some());
+    own.sort_unstable();
+    // Azure's names have no case: the first of a kind counts, and the pod's own before others.
+    let mut taken: BTreeMap<String, &str> = BTreeMap::new();
     let mut left_out = Vec::new();
-    let mut all = Vec::with_capacity(env.len());
-    for variable in env {
-        if fits(&variable.name) {
-            all.push(of_variable(variable));
-        } else if let Some(index) = placed.container.env.iter().position(|own| own.name == variable.name) {
-            return Err(refused(placed, index, &variable.name));
-        } else {
-            left_out.push(variable.name.as_str());
+    for (index, name) in own.into_iter().chain(others) {
+        let same = taken.get(&name.to_ascii_lowercase()).filter(|same| **same != name);
+        match (index, same) {
+            (_, None) if fits(name) => drop(taken.insert(name.to_ascii_lowercase(), name)),
+            (Some(index), same) => return Err(refused(placed, index, name, same)),
+            (None, Some(same)) => left_out.push(format!("{name} (to Azure it is {same})")),
+            (None, None) => left_out.push(name.to_owned()),
         }
     }
     if !left_out.is_empty() {
@@ -34,7 +41,8 @@ pub(super) fn of(placed: Placed<'_>, env: &[EnvVar], notices: &mut Vec<Notice>) 
         let message = format!("container {name} goes without variables whose names Azure does not take: {names}");
         notices.push(Notice::new(REASON, message));
     }
-    Ok(all)
+    let is_taken = |variable: &&EnvVar| taken.get(&variable.name.to_ascii_lowercase()) == Some(&variable.name.as_str());
+    Ok(env.iter().filter(is_taken).map(of_variable).collect())
 }
 
 /// Letters, digits and underscores, no underscore at an end.
@@ -43,10 +51,13 @@ fn fits(name: &str) -> bool {
     (1..=LONGEST).contains(&name.len()) && name.bytes().all(letters) && !name.starts_with('_') && !name.ends_with('_')
 }
 
-fn refused(placed: Placed<'_>, index: usize, name: &str) -> Error {
-    let why = format!(
-        "{name:?} is no name that Azure takes: 1 to {LONGEST} letters, digits and underscores, no underscore at an end"
-    );
+fn refused(placed: Placed<'_>, index: usize, name: &str, same: Option<&&str>) -> Error {
+    let why = match same {
+        Some(same) => format!("to Azure {name} and {same} are one name, whatever their case: leave one of them out"),
+        None => format!(
+            "{name:?} is no name that Azure takes: 1 to {LONGEST} letters, digits and underscores, no underscore at an end"
+        ),
+    };
     refuse(placed.field(&format!("env[{index}].name")), why)
 }
 
@@ -71,7 +82,7 @@ mod tests {
     }
 
     fn made(env: &[EnvVar], notices: &mut Vec<Notice>) -> Result<String> {
-        let spec = parse(r#"{"containers":[{"name":"c","env":[{"name":"OWN"},{"name":"a.b"}]}]}"#);
+        let spec = parse(r#"{"containers":[{"name":"c","env":[{"name":"OWN"},{"name":"a.b"},{"name":"Own"}]}]}"#);
         let made = of(spec.ordinary().next().unwrap(), env, notices)?;
         Ok(serde_json::to_string(&made).unwrap())
     }
@@ -108,5 +119,19 @@ mod tests {
         assert_eq!(made(&env, &mut notices).unwrap(), r#"[{"name":"OWN","value":"1"}]"#);
         let [Notice { reason: REASON, message }] = notices.as_slice() else { panic!("{notices:?}") };
         assert!(names.iter().all(|name| message.contains(name)), "{message}");
+    }
+
+    #[test]
+    fn names_that_differ_in_case_alone_are_one_name_to_azure() {
+        let error = made(&[variable("Own", "2", false), variable("OWN", "1", false)], &mut Vec::new()).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("spec.containers[0].env[2].name"), "the later of the two in the pod");
+        assert!(error.message.contains("Own and OWN"), "{error}");
+        let mut notices = Vec::new();
+        let env = [variable("own", "a", true), variable("x", "b", false), variable("X", "c", false)];
+        let env: Vec<EnvVar> = env.into_iter().chain([variable("OWN", "1", false)]).collect();
+        let sent = made(&env, &mut notices).unwrap();
+        assert_eq!(sent, r#"[{"name":"x","value":"b"},{"name":"OWN","value":"1"}]"#);
+        let [Notice { reason: REASON, message }] = notices.as_slice() else { panic!("{notices:?}") };
+        assert!(message.ends_with("own (to Azure it is OWN), X (to Azure it is x)"), "{message}");
     }
 }

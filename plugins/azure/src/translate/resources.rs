@@ -76,14 +76,19 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Each group has a disk of its own, and nobody measures what a container takes of it.
+/// Each group has a disk of its own, of which requests are promises to all containers together. Limits are none, and nobody
+/// measures what a container takes.
 fn check_storage(spec: &Spec) -> Result<()> {
+    let mut sum: i64 = 0;
     for placed in spec.ordinary() {
         let resources = &placed.container.resources;
-        for (list, amounts) in [("requests", &resources.requests), ("limits", &resources.limits)] {
-            if amounts.get(STORAGE_NAME).is_some_and(|amount| amount.whole() > STORAGE) {
+        let amount =
+            |amounts: &BTreeMap<String, Quantity>| amounts.get(STORAGE_NAME).map_or(0, |amount| amount.whole());
+        sum = sum.saturating_add(amount(&resources.requests));
+        for (list, amount) in [("requests", sum), ("limits", amount(&resources.limits))] {
+            if amount > STORAGE {
                 let field = placed.field(&format!("resources.{list}[{STORAGE_NAME}]"));
-                return Err(too_much(field, "a group has 50 GB"));
+                return Err(too_much(field, "a group has 50 GB for all its containers together"));
             }
         }
     }

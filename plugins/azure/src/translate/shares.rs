@@ -46,6 +46,9 @@ impl<'a> Share<'a> {
         if csi.driver != DRIVER {
             return Err(refuse(format!("{field}.driver"), format!("a group mounts shares of {DRIVER} alone")));
         }
+        if !["", "smb", "cifs"].iter().any(|known| csi.fs_type.eq_ignore_ascii_case(known)) {
+            return Err(refuse(format!("{field}.fsType"), "a group mounts shares by SMB alone"));
+        }
         let mut attributes = Attributes::of(csi, field);
         let name = attributes.take("shareName").filter(|name| !name.is_empty());
         let namespace = attributes.take("secretNamespace");

@@ -85,6 +85,13 @@ fn what_azure_does_not_give_is_refused() {
         let error = sized(&["{}", resources], &mut Vec::new()).unwrap_err();
         assert_eq!(error.field, Some(format!("spec.containers[1].resources.{field}")), "{error}");
     }
+    let storage = |list: &str| {
+        let half = format!(r#"{{"{list}":{{"ephemeral-storage":"26G"}}}}"#);
+        sized(&[&half, &half], &mut Vec::new())
+    };
+    let field = storage("requests").unwrap_err().field;
+    assert_eq!(field.as_deref(), Some("spec.containers[1].resources.requests[ephemeral-storage]"), "of all together");
+    assert!(storage("limits").is_ok());
     assert!(
         sized(&[r#"{"requests":{"ephemeral-storage":"1Gi"},"limits":{"ephemeral-storage":"2Gi"}}"#], &mut Vec::new())
             .is_ok()

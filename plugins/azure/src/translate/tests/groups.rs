@@ -215,7 +215,8 @@ fn logs_go_to_the_workspace_with_what_each_pod_is() {
 
 #[test]
 fn windows_runs_one_container_without_volumes() {
-    node("OperatingSystem = \"Windows\"");
+    node("");
+    testing::node(|node| node.operating_system = "windows".to_owned());
     let spec = r#"{"volumes":[{"name":"kube-api-access-x7k2p","projected":{"sources":[{"serviceAccountToken":{"path":"token"}}],"defaultMode":420}}],
         "containers":[{"name":"web","image":"iis","ports":[{"containerPort":80}],"volumeMounts":[{"name":"kube-api-access-x7k2p",
         "mountPath":"/var/run/secrets/kubernetes.io/serviceaccount","readOnly":true}]}]}"#;

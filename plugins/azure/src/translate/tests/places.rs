@@ -94,7 +94,8 @@ fn names_are_resolved_as_the_host_worked_out() {
     let mut off = plain(&[(DNS, "false")], "");
     off.network.nameservers = vec!["10.0.0.10".to_owned()];
     assert_eq!(properties(&off).get("dnsConfig"), None);
-    node("OperatingSystem = \"Windows\"");
+    node("");
+    testing::node(|node| node.operating_system = "windows".to_owned());
     let mut windows = plain(&[(OWN_SUBNET, SUBNET)], "");
     windows.network.nameservers = vec!["10.0.0.10".to_owned()];
     assert_eq!(properties(&windows).get("dnsConfig"), None);
@@ -110,6 +111,19 @@ fn settings_of_names_that_cannot_be_had_are_refused() {
     in_subnet("");
     assert_eq!(refused(&pod(&[])), "spec.dnsConfig.nameservers", "there are none");
     assert_eq!(refused(&pod(&[(DNS, "false")])), at(DNS));
+}
+
+#[test]
+fn name_servers_of_the_cluster_are_wanted_where_they_can_be_had_or_not_at_all() {
+    let mut wants = plain(&[(DNS, "true")], "");
+    in_subnet("");
+    assert_eq!(refused(&wants), at(DNS), "the node knows none");
+    wants.network.nameservers = vec!["10.0.0.10".to_owned()];
+    assert_eq!(properties(&wants)["dnsConfig"]["nameServers"], json!(["10.0.0.10"]));
+    testing::node(|node| node.operating_system = "windows".to_owned());
+    assert_eq!(refused(&wants), at(DNS));
+    node("");
+    assert_eq!(refused(&wants), at(DNS), "without a subnet");
 }
 
 #[test]
@@ -179,6 +193,40 @@ fn extensions_are_added_in_a_subnet() {
     assert_eq!(refused(&plain(&[(PROXY, "true")], "")), at(PROXY));
     in_subnet("");
     assert_eq!(refused(&plain(&[(PROXY, "true")], "")), at(PROXY), "there is nothing to give");
+}
+
+#[test]
+fn pods_name_what_their_operator_allows() {
+    let (web, other) = (format!("{IDENTITY}web"), format!("{IDENTITY}other"));
+    let elsewhere = SUBNET.replace("/v/", "/other/");
+    let key = |name: &str| format!("microsoft.containerinstance.virtualnode.{name}");
+    let identity = key("identity");
+    let vault = [key("cmk.vaultbaseurl"), key("cmk.keyname"), key("cmk.keyversion"), key("cmk.identity")];
+    let pull = "virtual-kubelet.io/pull-identity";
+    let with_key: Vec<(&str, &str)> =
+        vault.iter().map(String::as_str).zip(["https://k.vault.azure.net", "k", "1", &other]).collect();
+    let both = format!("{web};{other}");
+    let wants = [
+        (vec![(identity.as_str(), both.as_str())], identity.as_str()),
+        (vec![(pull, &other)], pull),
+        (with_key, &vault[3]),
+        (vec![(OWN_SUBNET, &elsewhere)], OWN_SUBNET),
+    ];
+    node("");
+    assert!(wants.iter().all(|(annotations, _)| made(&plain(annotations, "")).is_ok()), "nobody says what may be");
+    node(&format!("allowed-identities = [\"{web}\"]\nallowed-subnets = [\"{SUBNET}\"]"));
+    for (annotations, name) in &wants {
+        assert_eq!(refused(&plain(annotations, "")), at(name));
+    }
+    let upper = web.to_uppercase();
+    let fine = [(identity.as_str(), upper.as_str()), (OWN_SUBNET, SUBNET)];
+    assert!(made(&plain(&fine, "")).is_ok());
+    assert!(made(&plain(&[(&identity, "SystemAssigned")], "")).is_ok(), "that has no rights of its own");
+    node(&format!(
+        "subnet = \"{elsewhere}\"\nidentities = [\"{other}\"]\nallowed-identities = []\nallowed-subnets = []"
+    ));
+    assert!(made(&plain(&[], "")).is_ok(), "what holds for all need not be listed");
+    assert_eq!(refused(&plain(&fine, "")), at(&identity));
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn shares_are_opened_with_the_key_in_the_secret() {
         (r#""azureFile":{"secretName":"s","shareName":"share","readOnly":true}"#, true),
         (r#""csi":{"driver":"file.csi.azure.com","volumeAttributes":{"secretName":"s","shareName":"share"}}"#, false),
         (
-            r#""csi":{"driver":"file.csi.azure.com","readOnly":true,"volumeAttributes":{"sharename":"share","secretNamespace":"shop"},
+            r#""csi":{"driver":"file.csi.azure.com","fsType":"SMB","readOnly":true,"volumeAttributes":{"sharename":"share","secretNamespace":"shop"},
             "nodePublishSecretRef":{"name":"s"}}"#,
             true,
         ),
@@ -149,6 +149,11 @@ fn volumes_that_a_group_cannot_have_are_refused() {
         (r#""emptyDir":{"sizeLimit":"60G"}"#.to_owned(), "emptyDir.sizeLimit"),
         (r#""gitRepo":{"repository":"git@git.example:a.git"}"#.to_owned(), "gitRepo.repository"),
         (r#""csi":{"driver":"disk.csi.azure.com"}"#.to_owned(), "csi.driver"),
+        (
+            r#""csi":{"driver":"file.csi.azure.com","fsType":"nfs","volumeAttributes":{"shareName":"share","secretName":"s"}}"#
+                .to_owned(),
+            "csi.fsType",
+        ),
         (csi(r#""secretName":"s""#), "csi.volumeAttributes[shareName]"),
         (csi(r#""shareName":"share""#), "csi.nodePublishSecretRef"),
         (

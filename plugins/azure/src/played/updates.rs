@@ -1,0 +1,56 @@
+//! Pods are changed in place.
+
+use vk_provider::{Code, Effect};
+
+use super::*;
+
+#[test]
+fn an_update_whose_answer_is_lost_is_not_sent_again() {
+    let arm = azure();
+    create(pod("u1")).unwrap();
+    arm.run("u1", "Running", &running());
+    get("u1").unwrap();
+    let update = || {
+        let mut changed = pod("u1");
+        changed.revision = "1-new".to_owned();
+        testing::new_call();
+        Azure::update_pod(changed)
+    };
+    arm.lose("PUT");
+    assert_eq!(update().unwrap_err().effect, Effect::Unknown);
+    update().unwrap();
+    assert_eq!(arm.0.borrow().put.len(), 2, "its containers would start once more");
+    assert_eq!(get("u1").unwrap().unwrap().revision.as_deref(), Some("1-new"));
+}
+
+#[test]
+fn an_image_is_changed_by_a_put_and_what_azure_cannot_change_is_refused() {
+    let arm = azure();
+    let changed = |image: &str, resources: &str| {
+        let mut changed = testing::desired(&format!(
+            r#"{{"metadata":{{"namespace":"shop","name":"web-u1","uid":"u1"}},"spec":{{"containers":[{{"name":"web","image":"{image}"{resources}}}]}}}}"#
+        ));
+        changed.revision = "1-new".to_owned();
+        testing::new_call();
+        Azure::update_pod(changed)
+    };
+    assert_eq!(changed("nginx:2", "").unwrap_err().code, Code::NotFound);
+    create(pod("u1")).unwrap();
+    arm.run("u1", "Running", &running());
+    get("u1").unwrap();
+    let error = changed("nginx:1", r#","resources":{"requests":{"cpu":"2"}}"#).unwrap_err();
+    assert_eq!((error.code, error.field.as_deref()), (Code::Unimplemented, Some("spec.containers[0].resources")));
+    changed("nginx:2", "").unwrap();
+    let sent = arm.0.borrow().put.last().unwrap().clone();
+    assert_eq!(
+        (&sent["properties"]["containers"][0]["properties"]["image"], &sent["tags"]["Revision"]),
+        (&json!("nginx:2"), &json!("1-new"))
+    );
+    testing::new_call();
+    let page = Azure::get_pods(None).unwrap();
+    assert_eq!(
+        (page.items[0].revision.as_deref(), &status(&page.items[0])["phase"]),
+        (Some("1-new"), &json!("Running")),
+        "it goes on as it was"
+    );
+}

@@ -1,0 +1,30 @@
+//! What a pod names of Azure's has to be what the operator allows: whoever may write pods has no other bound but what the
+//! node's own principal may assign.
+
+use vk_provider::Result;
+
+use super::Scene;
+use crate::annotations::{IDENTITY, KEY_IDENTITY, PULL_IDENTITY, SUBNET};
+use crate::config::Allowed;
+use crate::refusals::refuse;
+use crate::resource::Path;
+
+/// # Errors
+/// An identity or a subnet that is not among those allowed.
+pub(super) fn check(scene: Scene<'_>) -> Result<()> {
+    let Scene { wishes, config, .. } = scene;
+    let Allowed { identities, subnets } = &config.allowed;
+    let own = wishes.identities.iter().flat_map(|own| &own.given).map(|identity| (IDENTITY, identity));
+    let others = [(PULL_IDENTITY, &wishes.pull_identity), (KEY_IDENTITY, &wishes.key_identity)];
+    let others = others.into_iter().filter_map(|(name, identity)| Some((name, identity.as_ref()?)));
+    own.chain(others).try_for_each(|(name, identity)| is_among(name, identity, identities.as_deref()))?;
+    wishes.subnet.iter().try_for_each(|subnet| is_among(SUBNET, subnet, subnets.as_deref()))
+}
+
+fn is_among<K>(annotation: &str, path: &Path<K>, allowed: Option<&[Path<K>]>) -> Result<()> {
+    if allowed.is_none_or(|allowed| allowed.contains(path)) {
+        return Ok(());
+    }
+    let why = "the node's configuration does not allow pods to name it";
+    Err(refuse(format!("metadata.annotations[{annotation}]"), why))
+}
