@@ -38,6 +38,18 @@ test-podman *ARGS: plugins
     cargo build --workspace --bins
     VK_TEST_ENGINE=podman cargo test --workspace --test docker "$@"
 
+# Run tests of plugins/azure against Azure itself, where variables say how to sign in (AZURE_…), and where (ACI_REGION, ACI_RESOURCE_GROUP)
+test-azure:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if [ -z "${AZURE_AUTH_LOCATION:-}${AZURE_CLIENT_SECRET:-}" ]; then
+        echo "skipped: no credentials (AZURE_AUTH_LOCATION, or AZURE_CLIENT_SECRET with AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_SUBSCRIPTION_ID)"
+        exit 0
+    fi
+    {{ just_executable() }} plugins
+    cargo build --workspace --bins
+    VK_TEST_AZURE=1 cargo test --workspace --test azure -- --exact pods_are_container_groups --nocapture
+
 # Run what takes many minutes: a token of the shortest life that an API server gives, until after its end
 test-slow *ARGS: plugins
     cargo build --workspace --bins

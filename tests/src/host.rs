@@ -41,6 +41,8 @@ pub struct HostConfig {
     pub loopback: bool,
     /// Further flags.
     pub flags: Vec<String>,
+    /// Further variables, such as those that a plugin is granted.
+    pub variables: Vec<(String, String)>,
 }
 
 /// A running host.
@@ -99,6 +101,7 @@ impl HostConfig {
             provider_config: Some("cpu = \"200\"\nmemory = \"1Ti\"\npods = \"2000\"\n".into()),
             loopback: true,
             flags: vec!["--log-level".into(), "info,vk_host=debug".into()],
+            variables: Vec::new(),
         })
     }
 
@@ -106,6 +109,13 @@ impl HostConfig {
     #[must_use]
     pub fn flag(mut self, flag: impl Into<String>) -> Self {
         self.flags.push(flag.into());
+        self
+    }
+
+    /// The same with one variable more.
+    #[must_use]
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.variables.push((name.into(), value.into()));
         self
     }
 
@@ -137,6 +147,7 @@ impl HostConfig {
         }
         command.args(&self.flags);
         isolate(&mut command);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
 

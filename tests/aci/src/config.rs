@@ -157,6 +157,8 @@ pub struct Behaviour {
     pub aci_limits: bool,
     /// How many times the usual rates the subscription has.
     pub factor: f64,
+    /// Rates of Container Instances that are others: so many creates in so long, and as many deletes.
+    pub acts: Option<Vec<Rate>>,
     /// Groups in a region.
     pub groups: u32,
     /// Cores in a region.
@@ -181,9 +183,33 @@ impl Default for Behaviour {
             arm_limits: true,
             aci_limits: true,
             factor: 1.0,
+            acts: None,
             groups: 100,
             cores: 100.0,
         }
+    }
+}
+
+/// So many in any time of so long.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Rate {
+    /// So many.
+    pub most: f64,
+    /// In so long.
+    #[serde(with = "millis")]
+    pub window: Duration,
+}
+
+/// The published rates of Container Instances.
+const ACTS: [Rate; 2] =
+    [Rate { most: 100.0, window: Duration::from_secs(300) }, Rate { most: 300.0, window: Duration::from_secs(3600) }];
+
+impl Behaviour {
+    /// The rates of creates, and of deletes.
+    pub(crate) fn rates(&self) -> Vec<Rate> {
+        let published = || ACTS.map(|rate| Rate { most: rate.most * self.factor, ..rate }).to_vec();
+        self.acts.clone().unwrap_or_else(published)
     }
 }
 

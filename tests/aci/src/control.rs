@@ -6,6 +6,7 @@
 //! | `DELETE /fake/faults` | none any more |
 //! | `GET /fake/faults` | those that are left |
 //! | `GET /fake/requests`, `/fake/violations`, `/fake/made` | what went by |
+//! | `GET /fake/groups` | the groups that are there |
 //! | `GET /fake/behaviour`, `PATCH /fake/behaviour` | how it behaves: a [`Behaviour`](crate::config::Behaviour), of which a part changes |
 //! | `POST /fake/tokens/expire` | all tokens end now |
 //! | `POST /fake/tokens/powerless`, `/fake/tokens/powerful` | all tokens lose their rights, or get them back |
@@ -38,6 +39,10 @@ pub(crate) fn answer(world: &World, asked: &Asked) -> Answer {
         ("GET", ["requests"]) => shown(&lock(&world.record).requests),
         ("GET", ["violations"]) => shown(&lock(&world.record).violations),
         ("GET", ["made"]) => shown(&lock(&world.record).made),
+        ("GET", ["groups"]) => {
+            let groups = lock(&world.groups);
+            shown(&groups.values().filter(|group| !group.is_gone()).map(|group| group.shown(true)).collect::<Vec<_>>())
+        }
         ("GET", ["behaviour"]) => shown(&world.behaviour()),
         ("PATCH", ["behaviour"]) => behave(world, asked),
         ("POST", ["tokens", "expire"]) => {

@@ -1,6 +1,7 @@
 //! Where applications sign in: `/{tenant}/oauth2/v2.0/token`, and what libraries ask before.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
@@ -130,6 +131,21 @@ fn federated(credential: Option<&Federated>, kind: &str, assertion: &str) -> Res
     Ok(())
 }
 
+/// A refusal as those say it who give tokens (RFC 6749, 5.2).
+pub(crate) fn said(status: u16, error: &str, description: &str) -> Answer {
+    Answer::json(status, json!({"error": error, "error_description": description}))
+}
+
+/// A token of the cluster whose tokens the application takes for its own.
+pub(crate) fn assertion(credential: &Federated, life: Duration) -> String {
+    let end = jiff::Timestamp::now().as_second().saturating_add(i64::try_from(life.as_secs()).unwrap_or(i64::MAX));
+    let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+    let claims = json!({
+        "iss": credential.issuer, "sub": credential.subject, "aud": [EXCHANGE], "exp": end, "jti": Uuid::new_v4().to_string(),
+    });
+    format!("{}.{}.{}", part(&json!({"typ": "JWT", "alg": "none"})), part(&claims), part(&json!("unsigned")))
+}
+
 fn refused(status: u16, error: &str, code: u32, message: &str) -> Answer {
     let (trace, correlation) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
     let now = jiff::Timestamp::now();
@@ -141,4 +157,22 @@ fn refused(status: u16, error: &str, code: u32, message: &str) -> Answer {
             "error_codes": [code], "timestamp": now.to_string(), "trace_id": trace, "correlation_id": correlation,
         }),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_s_token_is_taken_until_it_ends() {
+        let of =
+            |issuer: &str| Federated { issuer: issuer.to_owned(), subject: "system:serviceaccount:a:b".to_owned() };
+        let (ours, theirs) = (of("https://cluster.test"), of("https://other.test"));
+        let token = assertion(&ours, Duration::from_secs(60));
+        assert_ne!(token, assertion(&ours, Duration::from_secs(60)), "each is another");
+        assert!(federated(Some(&ours), ASSERTION, &token).is_ok());
+        let code = |refused: Result<(), Answer>| refused.unwrap_err().body.unwrap()["error_codes"][0].clone();
+        assert_eq!(code(federated(Some(&theirs), ASSERTION, &token)), 700_211);
+        assert_eq!(code(federated(Some(&ours), ASSERTION, &assertion(&ours, Duration::ZERO))), 700_024);
+    }
 }

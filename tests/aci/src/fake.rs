@@ -24,7 +24,7 @@ use crate::record::{Request, Violation};
 use crate::schema::Schemas;
 use crate::token::AUDIENCES;
 use crate::world::{World, lock};
-use crate::{run, server, tls};
+use crate::{entra, run, server, tls};
 
 /// What the certificate is for, and addresses of this machine besides.
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
@@ -174,6 +174,12 @@ impl Fake {
     /// Tokens that were given lose their rights, or get them back.
     pub fn set_powerless(&self, powerless: bool) {
         lock(&self.world.tokens).set_powerless(powerless);
+    }
+
+    /// A token of the cluster whose tokens the application takes for its own, as the kubelet writes it into a file; none: there
+    /// is no such cluster.
+    pub fn assertion(&self, life: Duration) -> Option<String> {
+        self.world.account.federated.as_ref().map(|credential| entra::assertion(credential, life))
     }
 
     /// How many tokens were given.

@@ -13,7 +13,7 @@ pub struct Fault {
     /// `GET`, `PUT` …; none: any.
     #[serde(default)]
     pub method: Option<String>,
-    /// What the path has in it, without regard to case.
+    /// What the path has in it, without regard to case; with `$` at its end: how the path ends.
     #[serde(default)]
     pub path: String,
     /// So many are left alone first.
@@ -51,10 +51,14 @@ pub enum How {
     Delay(u64),
     /// Nothing is done, and no answer comes.
     Hang,
+    /// It is done, and no answer comes.
+    HoldAnswer,
     /// Nothing is done, and the connection breaks.
     LoseRequest,
     /// It is done, and the connection breaks before a word of the answer.
     LoseAnswer,
+    /// The same, and with it all that others wait for on a connection of HTTP/2; the faults beside this end one exchange of such a one.
+    BreakConnection,
     /// It is done, and the connection breaks in the middle of the answer's body.
     BreakBody,
     /// It is done, and the answer's body is no JSON.
@@ -91,8 +95,9 @@ impl Fault {
     }
 
     fn fits(&self, method: &str, path: &str) -> bool {
+        let (own, path) = (self.path.to_lowercase(), path.to_lowercase());
         self.method.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(method))
-            && path.to_lowercase().contains(&self.path.to_lowercase())
+            && own.strip_suffix('$').map_or_else(|| path.contains(&own), |end| path.ends_with(end))
     }
 }
 
@@ -168,5 +173,26 @@ impl Faults {
             self.0.remove(index);
         }
         Some(how)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_of_a_method_and_of_what_a_path_has_in_it_or_ends_with() {
+        let list = "/subscriptions/S/providers/Microsoft.ContainerInstance/containerGroups";
+        let group = format!("{list}/shop-web-x");
+        for (method, path, fits) in [
+            ("GET", "containergroups", [true, true]),
+            ("get", "/containerGroups$", [true, false]),
+            ("GET", "/SHOP-web-", [false, true]),
+            ("GET", "", [true, true]),
+            ("PUT", "containergroups", [false, false]),
+        ] {
+            let fault = Fault::next(method, path, How::Hang);
+            assert_eq!([fault.fits("GET", list), fault.fits("GET", &group)], fits, "{method} {path}");
+        }
     }
 }

@@ -5,9 +5,10 @@
 //! in an hour, and remove as many.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::answer::Answer;
+use crate::config::Rate;
 
 /// What a request is to the resource manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,9 +51,6 @@ pub(crate) enum Act {
     Delete,
 }
 
-/// So many in so long.
-const WINDOWS: [(f64, Duration); 2] = [(100.0, Duration::from_secs(300)), (300.0, Duration::from_secs(3600))];
-
 /// How far all are.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
@@ -81,24 +79,23 @@ impl Limits {
     }
 
     /// Counts an act in a region.
-    pub(crate) fn count(&mut self, region: &str, act: Act, factor: f64) -> Result<(), Answer> {
+    pub(crate) fn count(&mut self, region: &str, act: Act, rates: &[Rate]) -> Result<(), Answer> {
         let now = Instant::now();
         let done = self.acts.entry((region.to_owned(), act)).or_default();
-        let longest = WINDOWS.map(|(_, window)| window).into_iter().max().unwrap_or_default();
+        let longest = rates.iter().map(|rate| rate.window).max().unwrap_or_default();
         while done.front().is_some_and(|first| now.duration_since(*first) > longest) {
             done.pop_front();
         }
-        for (most, window) in WINDOWS {
+        for Rate { most, window } in rates.iter().copied() {
             let within = done.iter().filter(|at| now.duration_since(**at) <= window);
             let (count, first) = (within.clone().count(), within.clone().next());
-            // A rate times sixty is the same number in a sixtieth of the time: what counts is what passes in a window.
-            let is_full = f64::from(u32::try_from(count).unwrap_or(u32::MAX)) >= most * factor;
+            let is_full = f64::from(u32::try_from(count).unwrap_or(u32::MAX)) >= most;
             if let Some(first) = first.filter(|_| is_full) {
                 let wait = window.saturating_sub(now.duration_since(*first)).as_secs_f64().ceil().max(1.0);
-                let (what, window) = (if act == Act::Create { "create" } else { "delete" }, window.as_secs() / 60);
+                let what = if act == Act::Create { "create" } else { "delete" };
                 let message = format!(
-                    "The number of container group {what} requests of the last {window} minutes exceeds the limit of {:.0} in region '{region}'.",
-                    most * factor
+                    "The number of container group {what} requests of the last {} seconds exceeds the limit of {most:.0} in region '{region}'.",
+                    window.as_secs()
                 );
                 return Err(
                     Answer::refusal(429, "TooManyRequests", message).header("retry-after", format!("{wait:.0}"))
@@ -113,6 +110,9 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    use crate::config::Behaviour;
 
     #[test]
     fn a_bucket_is_empty_at_its_end_and_says_when_there_is_more() {
@@ -134,13 +134,23 @@ mod tests {
     #[test]
     fn a_region_takes_so_many_creates_and_as_many_deletes() {
         let mut limits = Limits::default();
+        let rates = Behaviour { factor: 2.0, ..Behaviour::default() }.rates();
         for _ in 0..200 {
-            limits.count("r", Act::Create, 2.0).unwrap();
+            limits.count("r", Act::Create, &rates).unwrap();
         }
-        let refused = limits.count("r", Act::Create, 2.0).unwrap_err();
+        let refused = limits.count("r", Act::Create, &rates).unwrap_err();
         let wait =
             refused.headers.iter().find(|(name, _)| name == "retry-after").map(|(_, value)| value.parse::<u32>());
         assert!(refused.status == 429 && matches!(wait, Some(Ok(290..=300))), "{refused:?}");
-        assert!(limits.count("r", Act::Delete, 2.0).is_ok() && limits.count("s", Act::Create, 2.0).is_ok());
+        assert!(limits.count("r", Act::Delete, &rates).is_ok() && limits.count("s", Act::Create, &rates).is_ok());
+    }
+
+    #[test]
+    fn a_test_may_have_rates_of_its_own() {
+        let acts = Some(vec![Rate { most: 3.0, window: Duration::from_secs(5) }]);
+        let rates = Behaviour { factor: 60.0, acts, ..Behaviour::default() }.rates();
+        let mut limits = Limits::default();
+        let refused: Vec<bool> = (0..5).map(|_| limits.count("r", Act::Create, &rates).is_err()).collect();
+        assert_eq!(refused, [false, false, false, true, true]);
     }
 }

@@ -23,6 +23,7 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
 use crate::asked::Asked;
@@ -67,15 +68,26 @@ pub(crate) async fn plain(listener: TcpListener, world: Arc<World>) -> Infallibl
 }
 
 async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, world: Arc<World>, door: Door) {
+    let broken = CancellationToken::new();
+    let breaks = broken.clone();
     let service = service_fn(move |request| {
-        let handled = tokio::spawn(serve(world.clone(), door, request));
+        let handled = tokio::spawn(serve(world.clone(), door, request, breaks.clone()));
         async move { handled.await.map_err(|error| anyhow!(error)).flatten() }
     });
-    // A fault is an error of the service: the connection breaks, as it should.
-    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+    let builder = auto::Builder::new(TokioExecutor::new());
+    // A fault is an error of the service: the exchange breaks, as it should.
+    tokio::select! {
+        _ = builder.serve_connection(TokioIo::new(stream), service) => {}
+        () = broken.cancelled() => {}
+    }
 }
 
-async fn serve(world: Arc<World>, door: Door, request: Request<Incoming>) -> Result<Response<Body>> {
+async fn serve(
+    world: Arc<World>,
+    door: Door,
+    request: Request<Incoming>,
+    connection: CancellationToken,
+) -> Result<Response<Body>> {
     let (asked, query) = read(door, request).await?;
     if door == Door::Plain && asked.path.first().is_some_and(|first| first == "fake") {
         return response(control::answer(&world, &asked));
@@ -87,7 +99,7 @@ async fn serve(world: Arc<World>, door: Door, request: Request<Incoming>) -> Res
     let answer = match &fault {
         Some(How::Hang | How::LoseRequest) => None,
         Some(How::Refuse { status, code, message, retry_after }) => {
-            let refusal = Answer::refusal(*status, code, message.clone());
+            let refusal = refusal(door, &asked, *status, code, message);
             Some(match retry_after {
                 Some(seconds) => refusal.header("retry-after", seconds.to_string()),
                 None => refusal,
@@ -101,7 +113,11 @@ async fn serve(world: Arc<World>, door: Door, request: Request<Incoming>) -> Res
     };
     note(&world, &asked, query, at, answer.as_ref(), fault.as_ref());
     match (fault, answer) {
-        (Some(How::Hang), _) => std::future::pending().await,
+        (Some(How::Hang | How::HoldAnswer), _) => std::future::pending().await,
+        (Some(How::BreakConnection), _) => {
+            connection.cancel();
+            Err(anyhow!("broke the connection"))
+        }
         (Some(How::LoseAnswer), _) => Err(anyhow!("lost the answer")),
         (Some(How::BreakBody), Some(answer)) => broken(answer),
         (Some(How::Malformed), Some(answer)) => malformed(answer),
@@ -154,8 +170,18 @@ async fn handle(world: &Arc<World>, door: Door, asked: &Asked) -> Answer {
     }
 }
 
+/// A refusal on demand, in the words of whoever is asked.
+fn refusal(door: Door, asked: &Asked, status: u16, code: &str, message: &str) -> Answer {
+    let signs_in = asked.path.last().is_some_and(|last| last.eq_ignore_ascii_case("token"));
+    if door == Door::Plain || signs_in {
+        entra::said(status, code, message)
+    } else {
+        Answer::refusal(status, code, message)
+    }
+}
+
 fn note(world: &World, asked: &Asked, query: String, at: Duration, answer: Option<&Answer>, fault: Option<&How>) {
-    let is_lost = matches!(fault, Some(How::LoseAnswer));
+    let is_lost = matches!(fault, Some(How::LoseAnswer | How::BreakConnection | How::HoldAnswer));
     let answer = answer.filter(|_| !is_lost);
     let body = answer.and_then(|answer| answer.body.as_ref());
     let code = body.and_then(|body| body.pointer("/error/code").or_else(|| body.get("error"))?.as_str());

@@ -160,6 +160,7 @@ fn vk_host(node: &str, kubeconfig: PathBuf, state_dir: PathBuf) -> Result<Comman
         provider_config: Some(PROVIDER_CONFIG.to_owned()),
         loopback: true,
         flags: Vec::new(),
+        variables: Vec::new(),
     };
     config.command()
 }

@@ -282,6 +282,7 @@ impl Scene {
             provider_config: self.engine.as_ref().map(Engine::provider_config),
             loopback: self.starts_cluster(),
             flags: self.engine.iter().flat_map(Engine::flags).collect(),
+            variables: Vec::new(),
         };
         let command = config.command()?;
         let words = std::iter::once(command.get_program()).chain(command.get_args());

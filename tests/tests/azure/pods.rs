@@ -35,7 +35,7 @@ async fn a_pod_runs_with_its_environment_and_files_and_its_secrets_are_secret() 
     .await?;
     ensure!(log.starts_with(&format!("hello\n{SECRET}\na = 1")) && log.contains("in-a-file"), "{log:?}");
 
-    let group = ground.group("web")?;
+    let group = ground.group("web").await?;
     let variables = &group["properties"]["containers"][0]["properties"]["environmentVariables"];
     let of = |name: &str| variables.as_array().into_iter().flatten().find(|variable| variable["name"] == name).cloned();
     ensure!(of("GREETING") == Some(json!({"name": "GREETING", "value": "hello"})), "{variables}");

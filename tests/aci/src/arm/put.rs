@@ -51,7 +51,7 @@ pub(super) async fn put(world: &Arc<World>, asked: &Asked, key: Key) -> Outcome 
         None => {
             quota(&groups, &place, &spec, behaviour.groups, behaviour.cores)?;
             if behaviour.aci_limits {
-                lock(&world.limits).count(&place, Act::Create, behaviour.factor)?;
+                lock(&world.limits).count(&place, Act::Create, &behaviour.rates())?;
             }
             let group = Arc::new(Group::new(key.clone(), place.clone(), echo::of(&body), spec));
             groups.insert(key.clone(), group.clone());

@@ -16,7 +16,7 @@ pub(super) fn remove(world: &Arc<World>, asked: &Asked, key: &Key) -> Outcome {
     let Ok(group) = world.group(key) else { return Ok(Answer::empty(204)) };
     let behaviour = world.behaviour();
     if behaviour.aci_limits {
-        lock(&world.limits).count(&group.region, Act::Delete, behaviour.factor)?;
+        lock(&world.limits).count(&group.region, Act::Delete, &behaviour.rates())?;
     }
     let operation = lock(&world.operations).begin(key, false, Instant::now() + asked.plan.more);
     run::remove(world, &group, operation.clone(), asked.plan.clone());

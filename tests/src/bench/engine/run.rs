@@ -280,6 +280,7 @@ fn vk_host(node: &str, kubeconfig: PathBuf, state_dir: PathBuf, socket: &Path) -
         provider_config: Some(PROVIDER_CONFIG.to_owned()),
         loopback: true,
         flags: vec!["--endpoint".to_owned(), format!("engine=unix://{}", socket.display())],
+        variables: Vec::new(),
     };
     config.command()
 }

@@ -1,15 +1,21 @@
-//! Pods as container groups: the real program with the provider `azure`, before a real control plane and a fake of Azure Container
-//! Instances that runs groups on a private engine.
+//! Pods as container groups: the real program with the provider `azure`, before a real control plane and a fake of
+//! Azure Container Instances that runs groups on a private engine.
 //!
-//! All of this needs root, and a namespace of its own: one ordinary test runs the others in it, which are ignored. They share one
-//! engine and one control plane, and have a fake each.
+//! All of this needs root, and a namespace of its own: one ordinary test runs the others in it, which are ignored.
+//! They share one engine and one control plane, and have a fake each.
 
 #![allow(missing_docs, reason = "tests are named after what they show")]
 #![allow(clippy::indexing_slicing, reason = "clippy does not take the helpers of tests for tests")]
 
+mod cloud;
 mod contract;
 mod corner;
+mod ends;
+mod faults;
+mod node;
 mod pods;
+mod real;
+mod rows;
 
 use std::io::Write as _;
 
@@ -18,6 +24,9 @@ use vk_tests::engine::{Outcome, run_ignored_tests};
 
 #[test]
 fn pods_are_container_groups() -> Result<()> {
+    if real::is_chosen() {
+        return real::run();
+    }
     // The namespace has no way out: what it needs of others must be here before.
     contract::prepare()?;
     match run_ignored_tests()? {

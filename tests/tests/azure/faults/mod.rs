@@ -1,0 +1,173 @@
+//! What becomes of pods, and of their groups, when Azure refuses, loses, delays or garbles what it is asked, when
+//! groups come to nothing, and when the host is killed in the middle. Beside them groups of other people stand, which
+//! nobody touches.
+//!
+//! | file | what goes wrong |
+//! | --- | --- |
+//! | at_once | all of it |
+//! | creates | a group is asked for |
+//! | removals | a group is removed |
+//! | groups | what was taken comes to nothing, or takes long; its group is removed or stopped |
+//! | looks | lists, looks, and questions how far something is |
+//! | sign_in | tokens, from each of the three that give some |
+//! | killed | the host, in the middle of each step |
+
+mod at_once;
+mod creates;
+mod groups;
+mod history;
+mod killed;
+mod looks;
+mod others;
+mod removals;
+mod sign_in;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::{Event, Node};
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::{Value, json};
+use vk_fake_aci::{How, Request};
+use vk_tests::cluster::{phase, within};
+
+use crate::corner::{Ground, Setup, container};
+use others::Others;
+
+/// How long things may take to be as they should. What may have been made and is not there proves nothing for a minute,
+/// and the host waits half of one for an answer: both together, and room for a machine that is slow.
+const CONVERGED: Duration = Duration::from_secs(240);
+
+/// A node whose groups are played, as nothing here is about containers.
+async fn ground(name: &str) -> Result<Ground> {
+    Ground::with(name, Setup::played).await
+}
+
+/// A pod that goes on until somebody ends it.
+fn idle(ground: &Ground, name: &str) -> Value {
+    ground.pod(name, container("exec sleep 100000"))
+}
+
+/// A pod that ends well by itself, after so many seconds.
+fn brief(ground: &Ground, name: &str, seconds: u32) -> Value {
+    played(ground, name, "sleep", seconds)
+}
+
+/// A pod that ends at once with this code, and is not to be started again.
+fn failing(ground: &Ground, name: &str, code: u32) -> Value {
+    played(ground, name, "exit", code)
+}
+
+/// A pod whose container does what the fake's players understand.
+fn played(ground: &Ground, name: &str, word: &str, number: u32) -> Value {
+    let mut main = container("");
+    main["command"] = json!([word, number.to_string()]);
+    ground.pod(name, main)
+}
+
+/// What the path of a pod's group has in it, and that of no other's: no pod here is called as another one and a hyphen.
+fn group_of(ground: &Ground, pod: &str) -> String {
+    format!("/containerGroups/{}-{pod}-", ground.corner.namespace)
+}
+
+/// What the path of the list of groups ends with.
+const LIST: &str = "/containerGroups$";
+
+/// What the paths of questions how far something is have in them.
+const OPERATIONS: &str = "/operations/";
+
+/// Azure says no.
+fn refuse(status: u16, code: &str, message: &str) -> How {
+    How::Refuse { status, code: code.to_owned(), message: message.to_owned(), retry_after: None }
+}
+
+/// Azure has no room for more requests, and may say for how long.
+fn throttle(retry_after: Option<u32>) -> How {
+    let (code, message) = ("TooManyRequests".to_owned(), "Please try again later.".to_owned());
+    How::Refuse { status: 429, code, message, retry_after }
+}
+
+/// Requests about a pod's group, in their order.
+fn requests(ground: &Ground, method: &str, pod: &str) -> Vec<Request> {
+    let path = group_of(ground, pod);
+    let mut requests = ground.fake().requests();
+    requests.retain(|request| request.method == method && request.path.contains(&path));
+    requests
+}
+
+/// Waits until a pod is in this phase.
+async fn comes_to(ground: &Ground, pod: &str, wanted: &str) -> Result<()> {
+    let pods = ground.corner.pods();
+    within(CONVERGED, &format!("pod {pod} is {wanted}"), || async {
+        let found = pods.get(pod).await?;
+        ensure!(phase(&found) == wanted, "{}", serde_json::to_string(&found.status)?);
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// Waits until these pods run.
+async fn run(ground: &Ground, pods: &[&str]) -> Result<()> {
+    for pod in pods {
+        comes_to(ground, pod, "Running").await?;
+    }
+    Ok(())
+}
+
+/// What was told of a pod with this reason, in one text.
+async fn told(ground: &Ground, pod: &str, reason: &str) -> Result<String> {
+    let events: Api<Event> = Api::namespaced(ground.corner.client.clone(), &ground.corner.namespace);
+    let params = ListParams::default().fields(&format!("involvedObject.name={pod},reason={reason}"));
+    let messages = events.list(&params).await?.items.into_iter().filter_map(|event| event.message);
+    Ok(messages.collect::<Vec<_>>().join("\n"))
+}
+
+/// Waits until the node says that Azure answers, or that it does not, and returns why. It stays Ready: an outage of
+/// Azure's evicts nobody.
+async fn is_reachable(ground: &Ground, wanted: bool) -> Result<String> {
+    let nodes: Api<Node> = Api::all(ground.corner.client.clone());
+    within(CONVERGED, &format!("the node says {wanted} of whether Azure answers"), || async {
+        let node = nodes.get(ground.corner.host.node()).await?;
+        let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+        let find = |kind: &str| conditions.iter().find(|condition| condition.type_ == kind);
+        ensure!(find("Ready").is_some_and(|ready| ready.status == "True"), "{conditions:?}");
+        let reachable = find("ProviderReachable").context("no condition")?;
+        let is_so = reachable.status == if wanted { "True" } else { "False" };
+        Ok(is_so.then(|| reachable.reason.clone().unwrap_or_default()))
+    })
+    .await
+}
+
+/// Waits until something is told of a pod.
+async fn is_told(ground: &Ground, pod: &str, reason: &str) -> Result<()> {
+    within(CONVERGED, &format!("{reason} is told of {pod}"), || async {
+        Ok((!told(ground, pod, reason).await?.is_empty()).then_some(()))
+    })
+    .await
+}
+
+/// No group was made of a pod, or one.
+async fn made(ground: &Ground, pod: &str, count: u32) -> Result<()> {
+    let uid = ground.corner.pods().get(pod).await?.uid().context("no UID")?;
+    let made = ground.fake().made().get(&uid).copied().unwrap_or_default();
+    ensure!(made == count, "{made} groups were made of {pod}");
+    Ok(())
+}
+
+/// All pods go, and all that was made of them; what is others' is as it was.
+async fn end(ground: &Ground, others: &Others) -> Result<()> {
+    let corner = &ground.corner;
+    corner.pods().delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+    within(CONVERGED, "no pod is left", || async {
+        let left: Vec<String> =
+            corner.pods().list(&ListParams::default()).await?.items.iter().map(|pod| pod.name_any()).collect();
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(Some(()))
+    })
+    .await?;
+    others.were_left_alone(ground.fake())?;
+    others.go(ground.fake()).await?;
+    ground.nothing_left().await?;
+    ground.keeps_to_the_rules()
+}
