@@ -22,7 +22,7 @@ use http::header::RETRY_AFTER;
 use http::request::Parts;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use self::matching::Matching;
@@ -46,10 +46,9 @@ struct Bucket {
 }
 
 /// All who wait, of all builds.
+#[derive(Default)]
 struct Queue {
     waiting: Mutex<Waiting>,
-    /// Somebody had a turn or left, or a budget rests.
-    changed: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -62,6 +61,8 @@ struct Waiting {
 struct Request {
     number: u64,
     buckets: Vec<Arc<Bucket>>,
+    /// Its turn may come at another time than it thinks.
+    wake: Arc<Notify>,
 }
 
 /// A request that had its turn. It is dropped when the request has come to its end, whatever that is.
@@ -86,7 +87,7 @@ impl From<NoTurn> for Failure {
 impl Budgets {
     /// No limits.
     pub(in crate::plugin) fn none() -> Self {
-        Self { declared: Vec::new(), queue: Arc::new(Queue::new()) }
+        Self { declared: Vec::new(), queue: Arc::default() }
     }
 
     /// Of the next build, which inherits what equal budgets have counted. An error: one for each mistake in them.
@@ -127,28 +128,26 @@ impl Budgets {
 }
 
 impl Queue {
-    fn new() -> Self {
-        Self { waiting: Mutex::default(), changed: watch::Sender::new(()) }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn wait(&self, buckets: &[Arc<Bucket>], until: Option<Instant>) -> Result<(), NoTurn> {
-        let mut changed = self.changed.subscribe();
-        let place = Place { number: self.lock().enter(buckets), queue: self };
+        let wake = Arc::new(Notify::new());
+        let number = self.lock().enter(buckets, Arc::clone(&wake));
+        let mut place = Place { number, queue: self, had_turn: false };
         loop {
-            changed.mark_unchanged();
             let now = Instant::now();
-            let turn = self.lock().turn(place.number, now);
-            let Some(at) = turn else { return Ok(()) };
+            let turn = self.lock().turn(number, now);
+            let Some(at) = turn else {
+                place.had_turn = true;
+                return Ok(());
+            };
             if until.is_some_and(|until| at > until) {
                 return Err(NoTurn { wait: at.saturating_duration_since(now) });
             }
             tokio::select! {
-                // The sender is the queue's own.
-                _ = changed.changed() => {}
+                () = wake.notified() => {}
                 // One that is due waits for those in front to go.
                 () = sleep_until(at), if at > now => {}
             }
@@ -160,20 +159,36 @@ impl Queue {
 struct Place<'a> {
     number: u64,
     queue: &'a Queue,
+    had_turn: bool,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.queue.lock().requests.retain(|request| request.number != self.number);
-        self.queue.changed.send_replace(());
+        self.queue.lock().leave(self.number, self.had_turn);
     }
 }
 
 impl Waiting {
-    fn enter(&mut self, buckets: &[Arc<Bucket>]) -> u64 {
+    fn enter(&mut self, buckets: &[Arc<Bucket>], wake: Arc<Notify>) -> u64 {
         self.last += 1;
-        self.requests.push_back(Request { number: self.last, buckets: buckets.to_vec() });
+        self.requests.push_back(Request { number: self.last, buckets: buckets.to_vec(), wake });
         self.last
+    }
+
+    /// A turn that is taken changes no plan of those behind: only who is next may have waited for just that. Else hundreds who
+    /// wait would each work out the plans of all in front, at each turn.
+    fn leave(&mut self, number: u64, had_turn: bool) {
+        let Ok(place) = self.requests.binary_search_by_key(&number, |request| request.number) else { return };
+        let Some(left) = self.requests.remove(place) else { return };
+        if had_turn {
+            for bucket in &left.buckets {
+                let next =
+                    self.requests.iter().find(|request| request.buckets.iter().any(|of| Arc::ptr_eq(of, bucket)));
+                next.into_iter().for_each(|request| request.wake.notify_one());
+            }
+        } else {
+            self.requests.range(place..).for_each(|request| request.wake.notify_one());
+        }
     }
 
     /// When a request's turn comes, if all in front take theirs; none: it is now, and counted.
@@ -246,12 +261,9 @@ impl Ticket {
         let pause = said.filter(|_| limits).and_then(|said| retry_after(said, Timestamp::now()));
         let Some(pause) = pause.filter(|_| !self.buckets.is_empty()) else { return };
         tracing::info!(pause_ms = pause.as_millis(), "a server asks for a pause: requests of the same budgets wait");
-        let until = Instant::now() + pause;
-        {
-            let _waiting = self.queue.lock();
-            self.buckets.iter().for_each(|bucket| bucket.lock().pause(until));
-        }
-        self.queue.changed.send_replace(());
+        let (waiting, until) = (self.queue.lock(), Instant::now() + pause);
+        self.buckets.iter().for_each(|bucket| bucket.lock().pause(until));
+        waiting.requests.iter().for_each(|request| request.wake.notify_one());
     }
 }
 
