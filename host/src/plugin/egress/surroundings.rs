@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use tokio::sync::Semaphore;
 
-use super::origin::{Origin, Scheme};
+use super::address::{Reach, reach};
+use super::origin::{Host, Origin, Scheme};
 
 /// Turns names into addresses.
 #[async_trait]
@@ -74,8 +75,12 @@ impl Surroundings {
         Self { resolver, proxies: Arc::new(proxies) }
     }
 
-    /// The proxy on the way to an origin. Bytes without TLS have none.
+    /// The proxy on the way to an origin. Bytes without TLS have none, and neither have addresses that each machine has for itself: a
+    /// proxy would ask its own machine for this one's credentials, and hear the answer.
     pub(super) fn proxy(&self, origin: &Origin) -> Option<Intercept> {
+        if is_of_each_machine(&origin.host) {
+            return None;
+        }
         let scheme = match origin.scheme {
             Scheme::Http => Scheme::Http,
             Scheme::Https | Scheme::Tls => Scheme::Https,
@@ -84,6 +89,12 @@ impl Surroundings {
         let uri = Origin { scheme, ..origin.clone() }.to_string().parse().ok()?;
         self.proxies.intercept(&uri)
     }
+}
+
+/// Whether it is an address that means another server on another machine.
+fn is_of_each_machine(host: &Host) -> bool {
+    let Host::Ip(ip) = host else { return false };
+    matches!(reach(*ip), Reach::Loopback | Reach::LinkLocal | Reach::Metadata)
 }
 
 #[cfg(test)]
@@ -105,6 +116,11 @@ mod tests {
             ("tcp://a.example:443", None),
             ("https://a.corp.example:443", None),
             ("https://10.0.0.7:443", None),
+            ("https://192.168.0.7:443", Some("secure.example")),
+            ("http://127.0.0.1:80", None),
+            ("http://169.254.169.254:80", None),
+            ("http://[fe80::1]:80", None),
+            ("http://168.63.129.16:80", None),
         ] {
             let found = surroundings.proxy(&Origin::parse(origin).unwrap());
             assert_eq!(found.as_ref().and_then(|found| found.uri().host()), proxy, "{origin}");

@@ -113,7 +113,7 @@ impl Pod {
     pub(super) fn sandbox(&self, image: &str) -> Value {
         let own = json!({"io.virtual-kubelet.attempt": "0", "io.virtual-kubelet.revision": REVISION});
         json!({
-            "Image": image, "Entrypoint": ["/vk-pause"], "Labels": self.labels("sandbox", own), "Hostname": self.name,
+            "Image": image, "Entrypoint": ["/vk-pause"], "User": "0:0", "Labels": self.labels("sandbox", own), "Hostname": self.name,
             "Healthcheck": {"Test": ["NONE"]},
             "HostConfig": {
                 "NetworkMode": "bridge", "IpcMode": "shareable", "RestartPolicy": {"Name": "no"},
@@ -136,7 +136,7 @@ impl Pod {
             "Image": image_id, "Entrypoint": COMMAND, "Env": ENVIRONMENT, "Labels": self.labels("container", labels),
             "Healthcheck": {"Test": ["NONE"]},
             "HostConfig": {
-                "NetworkMode": joined, "IpcMode": joined, "CpuShares": 2, "RestartPolicy": {"Name": "no"},
+                "NetworkMode": joined, "IpcMode": joined, "CpuShares": 2, "OomScoreAdj": 1000, "RestartPolicy": {"Name": "no"},
                 "Binds": Vec::from_iter(token),
                 "Mounts": [{
                     "Type": "bind", "Source": format!("{own}/termination/{CONTAINER}.0"), "Target": "/dev/termination-log",
