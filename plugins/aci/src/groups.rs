@@ -5,7 +5,7 @@ use vk_provider::http::{Request, encode};
 
 use crate::client::{Client, Does};
 use crate::failure::{Failure, Result, absent};
-use crate::group::Group;
+use crate::group::{Group, ProvisioningState, Tags, or_default};
 use crate::operation::Operation;
 use crate::secrets::Secrets;
 
@@ -23,11 +23,32 @@ pub struct Accepted {
     pub operation: Option<Operation>,
 }
 
+/// What is read of a group in a list. The rest of it may be anybody's: what is odd in one must not hide the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Summary {
+    /// Its name in its resource group.
+    pub name: Option<String>,
+    /// For whoever looks.
+    #[serde(deserialize_with = "or_default")]
+    pub tags: Tags,
+    /// How far it is.
+    pub properties: Provisioning,
+}
+
+/// How far a group of a list is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Provisioning {
+    /// As in [`Properties`](crate::group::Properties).
+    pub provisioning_state: Option<ProvisioningState>,
+}
+
 /// A page of groups.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Without their instance views.
-    pub groups: Vec<Group>,
+    /// Everybody's.
+    pub groups: Vec<Summary>,
     /// For the next page; none: there is no more.
     pub next: Option<String>,
 }
@@ -44,7 +65,7 @@ pub enum Removal {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Page {
-    value: Vec<Group>,
+    value: Vec<Summary>,
     #[serde(default)]
     next_link: Option<String>,
 }

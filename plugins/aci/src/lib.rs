@@ -32,7 +32,7 @@ pub use cloud::{Cloud, NotACloud};
 pub use credentials::{Account, Credential, Vnet};
 pub use failure::{Cause, Class, Failure, Refusal, Result};
 pub use group::Group;
-pub use groups::{Accepted, Listed, Removal};
+pub use groups::{Accepted, Listed, Provisioning, Removal, Summary};
 pub use operation::{Operation, Progress};
 pub use redacted::Redacted;
 pub use token::SignIn;

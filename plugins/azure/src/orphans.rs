@@ -8,7 +8,7 @@
 //!
 //! Groups of this node and cluster whose pod is gone are listed like all others: the host removes what nobody wants.
 
-use vk_aci::Group;
+use vk_aci::Summary;
 use vk_aci::group::Tags;
 use vk_provider::config::NodeInfo;
 use vk_provider::{Error, PodRef, Result, log};
@@ -64,7 +64,7 @@ pub(crate) fn unclear(id: &PodRef, group: &str, missing: &str) -> Error {
 ///
 /// # Errors
 /// The store does not answer.
-pub(crate) fn ours(node: &NodeInfo, groups: Vec<Group>) -> Result<Vec<(Mark, String)>> {
+pub(crate) fn ours(node: &NodeInfo, groups: Vec<Summary>) -> Result<Vec<(Mark, String)>> {
     let mut ours = Vec::new();
     for group in groups {
         match Mark::of(node, &group.tags) {
@@ -124,7 +124,7 @@ mod tests {
         let group = |change: &dyn Fn(&mut Tags)| {
             let mut tags = tags();
             change(&mut tags);
-            Group { name: Some("g".to_owned()), tags, ..Group::default() }
+            Summary { name: Some("g".to_owned()), tags, ..Summary::default() }
         };
         let groups = vec![
             group(&|_| {}),

@@ -6,7 +6,7 @@ use vk_provider::{Code, Effect, Error};
 use super::*;
 use crate::group::{Container, ContainerProperties, EnvironmentVariable, ProvisioningState, StandbyPoolProfile};
 use crate::operation::Kind;
-use crate::{Group, Operation, Removal};
+use crate::{Group, Operation, Removal, Summary};
 
 const ABSENT: &str =
     "The Resource 'Microsoft.ContainerInstance/containerGroups/web' under resource group 'rg' was not found.";
@@ -142,11 +142,27 @@ fn pages_are_followed_within_the_resource_manager() {
     }
     });
     let first = client.list_groups(None).unwrap();
-    let names = |groups: &[Group]| groups.iter().map(|group| group.name.clone().unwrap()).collect::<String>();
+    let names = |groups: &[Summary]| groups.iter().map(|group| group.name.clone().unwrap()).collect::<String>();
     assert_eq!(names(&first.groups), "ab");
     let second = client.list_groups(first.next.as_deref()).unwrap();
     assert_eq!((names(&second.groups).as_str(), second.next), ("c", None));
     assert_eq!(asked.borrow()[2].query(), "$skiptoken=1", "as Azure gave it");
+}
+
+#[test]
+fn what_is_odd_in_one_group_of_a_list_hides_no_other() {
+    let (client, _) = client(|_| {
+        Answer::status(200).body(
+            r#"{"value":[
+                {"name":"odd","tags":null,"properties":{"provisioningState":"Dreaming","containers":"none","osType":7}},
+                {"name":"ours","tags":{"UID":"u"},"properties":{"provisioningState":"Succeeded"}}
+            ]}"#,
+        )
+    });
+    let [odd, ours] = client.list_groups(None).unwrap().groups.try_into().unwrap();
+    let state = |group: &Summary| group.properties.provisioning_state.as_ref().unwrap().to_string();
+    assert_eq!((odd.tags.len(), state(&odd).as_str()), (0, "Dreaming"));
+    assert_eq!((ours.tags["UID"].as_str(), state(&ours).as_str()), ("u", "Succeeded"));
 }
 
 #[test]
