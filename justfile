@@ -50,10 +50,10 @@ test-azure:
     cargo build --workspace --bins
     VK_TEST_AZURE=1 cargo test --workspace --test azure -- --exact pods_are_container_groups --nocapture
 
-# Run what takes many minutes: a token of the shortest life that an API server gives, until after its end
+# Run what takes many minutes: a token of the shortest life that an API server gives, until after its end; hundreds of pods in a fake Azure, made and at rest
 test-slow *ARGS: plugins
     cargo build --workspace --bins
-    VK_TEST_SLOW=1 VK_TEST_ONLY=slow:: cargo test --workspace --test docker "$@"
+    VK_TEST_SLOW=1 VK_TEST_ONLY=slow:: cargo test --no-fail-fast --workspace --test docker --test azure "$@"
 
 # Check format and lints, for this machine and for WebAssembly
 lint: setup

@@ -217,7 +217,7 @@ impl Probe<'_> {
             last: false,
         };
         let Admitted { pre, .. } = self.admitted;
-        let Ended { result, stderr } =
+        let Ended { result, stderr, .. } =
             self.runner.run(pre, self.number, StoreAccess::none(), rights, request, guest).await;
         result.map_err(|error| LoadError::Call { function, error: Box::new(error), stderr })
     }

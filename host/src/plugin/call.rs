@@ -80,6 +80,8 @@ pub(super) struct Request {
 /// How a call went, with what the guest said on stderr.
 pub(super) struct Ended<R> {
     pub(super) result: Result<R, Error>,
+    /// Until a budget has room that had none for a request of the call.
+    pub(super) missed: Option<Duration>,
     pub(super) stderr: String,
 }
 
@@ -238,7 +240,7 @@ impl Runner {
         let (canceller, inner) = Call::new();
         let (services, patience) = (Arc::clone(&self.services), class.patience());
         let state = State::new(services, store, rights, inner, patience, wish.deadline, &output);
-        let meter = Arc::new(Meter::default());
+        let (meter, missed) = (Arc::new(Meter::default()), state.egress.missed());
         let mut instances = state.into_store(&self.engine, Arc::clone(&meter), cpu);
         let entered = AtomicBool::new(false);
         let end = {
@@ -263,7 +265,7 @@ impl Runner {
             tracing::warn!(%plugin, reason = %error.reason, detail, "a call did not end by itself");
             error
         });
-        Ended { result, stderr: output.tail() }
+        Ended { result, missed: missed.wait(), stderr: output.tail() }
     }
 
     pub(super) fn running(&self) -> usize {

@@ -14,7 +14,7 @@ use wasmtime::component::Instance;
 use super::admission::Workloads;
 use super::bindings::exports::virtual_kubelet::provider::pods::GuestIndices;
 use super::bindings::virtual_kubelet::provider::types;
-use super::call::{Class, Request};
+use super::call::{Class, Ended, Request};
 use super::convert::{self, all};
 use super::generation::Generation;
 use super::places::Place;
@@ -63,6 +63,13 @@ impl Deref for Entered<'_> {
     fn deref(&self) -> &Generation {
         &self.generation
     }
+}
+
+/// An error that a budget of the plugin's may be behind is not to be tried again before that has room, if the plugin knows nothing
+/// else.
+fn after(missed: Option<Duration>, error: Error) -> Error {
+    let limited = matches!(error.code, Code::ResourceExhausted | Code::Unavailable);
+    Error { retry_after: error.retry_after.or(missed.filter(|_| limited)), ..error }
 }
 
 impl Plugin {
@@ -116,11 +123,12 @@ impl Plugin {
         };
         let request = Request { replaced, ..request };
         let (store, rights) = (generation.store.clone(), generation.rights.clone());
-        let result = self.runner.run(&generation.pre, generation.number, store, rights, request, guest).await.result;
+        let ended = self.runner.run(&generation.pre, generation.number, store, rights, request, guest).await;
+        let Ended { result, missed, .. } = ended;
         if generation.trial.note(class, result.as_ref().err()) {
             self.failing.notify_one();
         }
-        result?.map_err(Error::from)
+        result?.map_err(|error| after(missed, error.into()))
     }
 
     pub(super) fn limits(&self) -> &Limits {

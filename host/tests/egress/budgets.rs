@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use vk_host::provider::Code;
+
 use crate::place::{Place, Setting};
 use crate::servers::Web;
 
@@ -31,6 +33,11 @@ async fn a_turn_that_would_come_too_late_is_none() {
     let command = format!("GET {origin}/");
     assert_eq!(place.fetch(&[&command, &command]).await, ["200, 5 bytes", "error connection-limit-reached"]);
     assert_eq!((web.connections(), place.counted("BudgetSpent")), (1, 1));
+    // It knows no better than to try again when there is room.
+    let refused = place.required(&command).await.unwrap_err();
+    let wait = refused.retry_after.unwrap();
+    assert_eq!(refused.code, Code::ResourceExhausted);
+    assert!(wait > Duration::from_secs(3500) && wait <= Duration::from_secs(3600), "{wait:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

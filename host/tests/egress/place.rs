@@ -151,6 +151,12 @@ impl Place {
         Ok(told.into_iter().zip(commands).map(outcome).collect())
     }
 
+    /// Without this nothing is made.
+    pub(crate) async fn required(&self, command: &str) -> Result<(), Error> {
+        let uid = format!("p{}", self.pods.fetch_add(1, Ordering::Relaxed));
+        create(&self.plugin, &uid, &[("fetch", command), ("fetch-required", "true")]).await
+    }
+
     async fn log(&self, uid: &str) -> Vec<String> {
         let (sink, mut entries) = mpsc::channel(16);
         let id = pod(uid, &[]).id;

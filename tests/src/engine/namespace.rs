@@ -23,7 +23,7 @@ use crate::process::{Process, Tie, start};
 const FOLDER: &str = "VK_TEST_ENGINE_FOLDER";
 /// Words of which one must be in the name of a test that is to run inside; none: all run.
 const ONLY: &str = "VK_TEST_ONLY";
-/// Set: tests that take many minutes run too.
+/// Set: tests that take many minutes run too, and all run one after the other: some measure, and want a machine to themselves.
 const SLOW: &str = "VK_TEST_SLOW";
 /// How their names begin.
 const SLOW_TESTS: &str = "slow::";
@@ -179,9 +179,11 @@ fn command(kind: Kind, folder: &Path, arguments: impl IntoIterator<Item = OsStri
 
 /// What a test harness is told to run.
 fn test_arguments() -> Vec<OsString> {
-    let mut arguments = vec!["--ignored", "--test-threads", AT_ONCE];
+    let mut arguments = vec!["--ignored", "--test-threads"];
     if env::var_os(SLOW).is_none() {
-        arguments.extend(["--skip", SLOW_TESTS]);
+        arguments.extend([AT_ONCE, "--skip", SLOW_TESTS]);
+    } else {
+        arguments.push("1");
     }
     let only = env::var(ONLY).unwrap_or_default();
     arguments.into_iter().chain(only.split_whitespace()).map(OsString::from).collect()

@@ -8,14 +8,18 @@
 #![allow(clippy::indexing_slicing, reason = "clippy does not take the helpers of tests for tests")]
 
 mod cloud;
+mod config;
 mod contract;
 mod corner;
+mod crowd;
 mod ends;
 mod faults;
 mod node;
 mod pods;
 mod real;
 mod rows;
+mod slow;
+mod swap;
 
 use std::io::Write as _;
 

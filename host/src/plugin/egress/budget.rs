@@ -78,6 +78,25 @@ pub(in crate::plugin) struct NoTurn {
     pub(super) wait: Duration,
 }
 
+/// When the last request of a call would have had its turn that got none. `wasi:http` has no word for it, so the guest cannot tell.
+#[derive(Clone, Debug, Default)]
+pub(in crate::plugin) struct Missed(Arc<Mutex<Option<Instant>>>);
+
+impl Missed {
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note(&self, missed: NoTurn) {
+        *self.lock() = Some(Instant::now() + missed.wait);
+    }
+
+    /// How long until then; none: all had their turns.
+    pub(in crate::plugin) fn wait(&self) -> Option<Duration> {
+        self.lock().map(|at| at.saturating_duration_since(Instant::now()))
+    }
+}
+
 impl From<NoTurn> for Failure {
     fn from(NoTurn { wait }: NoTurn) -> Self {
         Self::Budget { wait }

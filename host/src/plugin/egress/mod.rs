@@ -33,6 +33,7 @@ use std::future::ready;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -42,7 +43,7 @@ use tracing::{Instrument as _, Span};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use self::bounds::{Bounded, Bounds};
-use self::budget::Budgets;
+use self::budget::{Budgets, Missed, NoTurn, Ticket};
 use self::dial::Destination;
 use self::origin::{Origin, OriginError, Scheme, bare, base, host};
 use self::switch::ATTEMPTS;
@@ -92,6 +93,7 @@ pub(super) struct Egress {
     bounds: Bounds,
     /// The call's own end.
     deadline: Option<Instant>,
+    missed: Missed,
     /// For connections of the guest's own that are in the making.
     attempts: Arc<Semaphore>,
     /// For requests whose answers are not read to the end.
@@ -102,7 +104,17 @@ impl Egress {
     pub(super) fn new(services: Arc<Services>, rights: Rights, patience: Patience, deadline: Option<Instant>) -> Self {
         let bounds = Bounds::new(patience, &services.limits.egress);
         let (attempts, requests) = (Arc::new(Semaphore::new(ATTEMPTS)), Arc::new(Semaphore::new(REQUESTS)));
-        Self { services, rights, bounds, deadline, attempts, requests }
+        Self { services, rights, bounds, deadline, missed: Missed::default(), attempts, requests }
+    }
+
+    /// What budgets have kept the call from.
+    pub(super) fn missed(&self) -> Missed {
+        self.missed.clone()
+    }
+
+    async fn turn(&self, request: &Parts) -> Result<Ticket, NoTurn> {
+        let turn = self.rights.budgets.turn(request, self.deadline).await;
+        turn.inspect_err(|missed| self.missed.note(*missed))
     }
 
     /// Where a granted target leads. `target`: scheme and authority.
@@ -137,7 +149,7 @@ impl Egress {
         }
         let target = base(&parts.uri).ok_or_else(|| OriginError::Scheme(bare(&parts.uri.to_string())))?;
         let to = self.admit(Access::Http, &target)?;
-        let ticket = self.rights.budgets.turn(&parts, self.deadline).await?;
+        let ticket = self.turn(&parts).await?;
         let answer = self.services.clients.send(&to, Request::from_parts(parts, body), &bounds).await?;
         let (head, body) = answer.into_parts();
         ticket.heed(&head);

@@ -127,7 +127,7 @@ impl Egress {
         let (mut parts, body) = request?.into_parts();
         let target = base(&parts.uri).ok_or_else(|| OriginError::Scheme(bare(&parts.uri.to_string())))?;
         let to = self.admit(Access::Upgrade, &target)?;
-        let ticket = self.rights.budgets.turn(&parts, self.deadline).await?;
+        let ticket = self.turn(&parts).await?;
         make_ours(&mut parts, &protocol)?;
         let stream = self.dial(&to, Purpose::Upgrade).await?;
         let first_byte = self.bounds.first_byte;

@@ -23,10 +23,12 @@ const JOBS: usize = 50;
 const JOB: [&str; 2] = ["sleep", "20"];
 /// So many are removed while creates wait for their turn.
 const REMOVED: usize = 20;
-/// Several times the floor, as machines are noisy.
+/// Several times the floor: for what has to come at all.
 const LIMIT: Duration = Duration::from_secs(400);
-/// The same for what is told: see [`PERIOD`].
-const LATE: Duration = PERIOD.saturating_mul(12);
+/// The aims are 1.2 and two periods, and the figures are for people; a noisy machine is no reason to fail, a provider that loses a
+/// whole window of a rate is.
+const SLOWEST: f64 = 1.6;
+const LATEST: Duration = PERIOD.saturating_mul(4);
 
 /// What each pod is like: most go on.
 fn pod(ground: &Ground, index: usize) -> Value {
@@ -81,12 +83,12 @@ async fn five_hundred_pods_run_as_soon_as_rates_let_them_and_no_removal_waits_fo
     let started = lateness(&ground, &running, "startTime")?;
     let ended = lateness(&ground, &crowd.told("Succeeded"), "finishTime")?;
     let floor = floor(PODS);
+    let ratio = took.as_secs_f64() / floor.as_secs_f64();
     writeln!(
         stderr(),
-        "\n{PODS} pods: Running in {took:.1?}, floor {floor:.1?}, ratio {:.2}; {refused} answers of 429; {}\n\
+        "\n{PODS} pods: Running in {took:.1?}, floor {floor:.1?}, ratio {ratio:.2}; {refused} answers of 429; {}\n\
          {REMOVED} removed in {removals:#} while {} creates waited\n\
          told after a start ({}): p50 {:.1?}, p99 {:.1?}; after an end ({}): p50 {:.1?}, p99 {:.1?}; period {PERIOD:?}\n",
-        took.as_secs_f64() / floor.as_secs_f64(),
         requests(fake),
         PODS - made,
         started.count(),
@@ -97,7 +99,8 @@ async fn five_hundred_pods_run_as_soon_as_rates_let_them_and_no_removal_waits_fo
         ended.at(99),
     )?;
     ensure!(refused == 0, "{refused} requests were refused");
-    ensure!(started.at(99) < LATE && ended.at(99) < LATE, "{:?}, {:?}", started.at(99), ended.at(99));
+    ensure!(ratio < SLOWEST, "it took {ratio:.2} times as long as the rates do");
+    ensure!(started.at(99) < LATEST && ended.at(99) < LATEST, "{:?}, {:?}", started.at(99), ended.at(99));
     ensure!(fake.groups().len() == PODS - REMOVED && fake.made().len() == PODS, "{}", fake.groups().len());
     ground.keeps_to_the_rules()
 }

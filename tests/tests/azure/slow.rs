@@ -2,3 +2,4 @@
 
 mod many;
 mod rest;
+mod seam;

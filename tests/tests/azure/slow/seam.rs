@@ -1,6 +1,5 @@
 //! The way to Azure itself, walked once: the same program runs its tests against a cloud that it knows by credentials
-//! alone, as
-//! `just test-azure` has it. That cloud is a fake too, started as a program.
+//! alone, as `just test-azure` has it. That cloud is a fake too, started as a program.
 
 use std::env;
 use std::fs::{self, File};
