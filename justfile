@@ -30,7 +30,7 @@ demo *ARGS: plugins
 test *ARGS: plugins _next
     @{{ say }} "building vk-host (the first time takes some minutes)"
     cargo build --workspace --bins
-    @{{ say }} "running the tests; the first one that needs a control plane builds it, once (about five minutes)"
+    @{{ say }} "running the tests; the first one that needs a control plane builds it, once (five to ten minutes)"
     cargo test --workspace "$@"
 
 # Run the tests with a real container engine against Podman instead of Docker

@@ -16,7 +16,7 @@ const PROGRAM: GoProgram = GoProgram {
     linker_flags,
 };
 
-/// The built program; builds it first if it is missing (about five minutes on
+/// The built program; builds it first if it is missing (five to ten minutes on
 /// two cores, 3 GB of Go build cache). Concurrent callers, also in other
 /// processes, build once.
 ///
