@@ -16,6 +16,8 @@ use crate::client::{Client, Does};
 use crate::endpoint::{self, shown};
 use crate::failure::{Cause, Class, Detail, Failure, Refusal, Result, line};
 use crate::group::ProvisioningState;
+use crate::scrub::scrubbed;
+use crate::secrets::Secrets;
 
 /// So much of an answer is taken.
 const MOST: usize = 4 << 20;
@@ -165,7 +167,7 @@ impl Client {
 impl Status {
     /// The most specific of what is said: an error's, or the name of the last event where the error says no more than that it failed.
     fn cause(self, word: &str) -> Cause {
-        let Detail { code, message, .. } = self.error.unwrap_or_default().most_specific();
+        let Detail { code, message, .. } = self.error.unwrap_or_default().told(&Secrets::default());
         let events = self.properties.as_ref().and_then(|properties| properties.get("events")).cloned();
         let events: Vec<Event> = events.and_then(|events| serde_json::from_value(events).ok()).unwrap_or_default();
         let last = events.into_iter().rev().find(|event| !event.name.is_empty() && !event.message.is_empty());
@@ -173,7 +175,7 @@ impl Status {
         let (code, message) = match last {
             Some(event) if is_generic => (
                 event.name.trim_end_matches('.').to_owned(),
-                if message.is_empty() { line(&event.message) } else { message },
+                if message.is_empty() { line(&scrubbed(&event.message)) } else { message },
             ),
             _ if code.is_empty() => (word.to_owned(), message),
             _ => (code, message),

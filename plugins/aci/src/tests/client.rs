@@ -88,6 +88,21 @@ fn a_refusal_says_what_support_asks_for() {
 }
 
 #[test]
+fn a_refusal_repeats_no_secret_that_its_request_did_not_have() {
+    let said = "mount of https://me:s3cret@git.example/a with AccountKey=s3cret== failed";
+    let (client, _) = client(move |_| refused(409, "ContainerGroupTransitioning", said));
+    for failure in [
+        client.get_group("web").unwrap_err(),
+        client.stop_group("web").unwrap_err(),
+        client.delete_group("web").unwrap_err(),
+        client.put_group("web", &Group::default()).unwrap_err(),
+    ] {
+        let error = Error::from(failure);
+        assert!(error.message.contains("AccountKey=[redacted] failed") && !error.message.contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
 fn a_pause_that_azure_asks_for_is_the_hosts_to_keep() {
     for (header, value, after) in [
         ("Retry-After", "17", Some(Duration::from_secs(17))),

@@ -199,3 +199,20 @@ fn why_it_failed_has_a_meaning() {
         assert_eq!(Cause { code: code.to_owned(), message: message.to_owned() }.class(), class, "{code}");
     }
 }
+
+#[test]
+fn why_it_failed_is_told_without_secrets() {
+    let long = "x".repeat(590);
+    for body in [
+        r#"{"status":"Failed","error":{"code":"GitCloneFailed","message":"https://me:s3cret@git.example/a.git"}}"#
+            .to_owned(),
+        r#"{"status":"Failed","properties":{"events":[{"name":"FailedMount","message":"password=s3cret"}]}}"#
+            .to_owned(),
+        format!(r#"{{"status":"Failed","error":{{"code":"A","message":"{long}https://me:s3cret@x/"}}}}"#),
+    ] {
+        let (client, _) = client(move |_| Answer::status(200).body(body.clone()));
+        let operation = Operation { url: URL.to_owned(), kind: Kind::AsyncOperation };
+        let Progress::Failed(cause) = client.progress(&operation).unwrap() else { panic!() };
+        assert!(!cause.message.contains("s3c"), "{cause}");
+    }
+}
