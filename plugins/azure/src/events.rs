@@ -37,11 +37,9 @@ pub(crate) fn tell(id: &PodRef, group: &Group, told: &BTreeMap<String, i32>) -> 
 fn all(group: &Group) -> Vec<(Option<&str>, &Event)> {
     let properties = &group.properties;
     let of_group = properties.instance_view.iter().flat_map(|view| &view.events).map(|event| (None, event));
-    let init = properties.init_containers.iter().map(|it| (&it.name, &it.properties.instance_view));
-    let ordinary = properties.containers.iter().map(|it| (&it.name, &it.properties.instance_view));
-    let of_containers = init.chain(ordinary).flat_map(|(name, view)| {
-        view.iter().flat_map(|view| &view.events).map(move |event| (Some(name.as_str()), event))
-    });
+    let of_containers = properties
+        .views()
+        .flat_map(|(name, view)| view.into_iter().flat_map(|view| &view.events).map(move |event| (Some(name), event)));
     of_group.chain(of_containers).filter(|(_, event)| !event.name.is_empty()).collect()
 }
 

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::words::words;
 use super::{
-    ConfidentialComputeProperties, Container, ContainerGroupProfile, Diagnostics, DnsConfig, EncryptionProperties,
-    Extension, GroupView, IdentityAcls, ImageRegistryCredential, InitContainer, IpAddress, SecretReference,
-    StandbyPoolProfile, SubnetId, Volume, or_default,
+    ConfidentialComputeProperties, Container, ContainerGroupProfile, ContainerView, Diagnostics, DnsConfig,
+    EncryptionProperties, Extension, GroupView, IdentityAcls, ImageRegistryCredential, InitContainer, IpAddress,
+    SecretReference, StandbyPoolProfile, SubnetId, Volume, or_default,
 };
 
 /// What a group is made of.
@@ -79,6 +79,15 @@ pub struct Properties {
     /// How it runs. Answers only; lists, and groups that are new, lack it.
     #[serde(skip_serializing)]
     pub instance_view: Option<GroupView>,
+}
+
+impl Properties {
+    /// All containers by their names, with what is said of how each runs: those that run before the others first.
+    pub fn views(&self) -> impl Iterator<Item = (&str, Option<&ContainerView>)> {
+        let init = self.init_containers.iter().map(|it| (it.name.as_str(), it.properties.instance_view.as_ref()));
+        let ordinary = self.containers.iter().map(|it| (it.name.as_str(), it.properties.instance_view.as_ref()));
+        init.chain(ordinary)
+    }
 }
 
 words! {
