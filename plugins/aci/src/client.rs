@@ -77,13 +77,8 @@ impl Client {
         Self { account, resource_group, version, user_agent, acted: Cell::new(false) }
     }
 
-    /// Whose it is.
-    pub const fn account(&self) -> &Account {
-        &self.account
-    }
-
     /// Which version of the API is spoken.
-    pub const fn version(&self) -> Version {
+    pub(crate) const fn version(&self) -> Version {
         self.version
     }
 

@@ -46,7 +46,7 @@ fn a_token_that_is_refused_is_exchanged_once() {
         Some("Bearer token-1") => refused(401, "ExpiredAuthenticationToken", "The access token has expired."),
         _ => Answer::status(200).body(GROUP),
     });
-    crate::token::get(client.account()).unwrap();
+    crate::token::get(&account(secret())).unwrap();
     testing::advance(Duration::from_secs(61));
     assert!(client.get_group("web").unwrap().is_some());
     assert_eq!(asked_of_arm(&asked), ["GET /web", "GET /web"]);
