@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use vk_provider::http::{self, Request, Response, encode};
 use vk_provider::{Effect, call, clock};
 
-use crate::failure::{Detail, Failure, Refusal, Result, line};
+use crate::failure::{Detail, Failure, Refusal, Result};
 use crate::secrets::Secrets;
 use crate::token::{self, Token};
 use crate::{Account, Version, endpoint, operation};
@@ -77,13 +77,8 @@ impl Client {
         Self { account, resource_group, version, user_agent, acted: Cell::new(false) }
     }
 
-    /// Whose it is.
-    pub const fn account(&self) -> &Account {
-        &self.account
-    }
-
     /// Which version of the API is spoken.
-    pub const fn version(&self) -> Version {
+    pub(crate) const fn version(&self) -> Version {
         self.version
     }
 
@@ -232,14 +227,14 @@ fn refusal(does: Does, request: &Request, response: Response, secrets: &Secrets)
     let (status, effect, retry_after) = (response.status, does.effect(response.status), asked_pause(&response));
     let header = |name: &str| response.headers.get(name).map(str::to_owned);
     let request_id = header("x-ms-correlation-request-id").or_else(|| header("x-ms-request-id"));
-    let Detail { code, message, target, .. } = Detail::parse(&response.body.bytes(WORDS).unwrap_or_default()).deepest();
+    let words = response.body.bytes(WORDS).unwrap_or_default();
+    let Detail { code, message, target, .. } = Detail::parse(&words).told(secrets);
     Failure::Refused(Box::new(Refusal {
         request: format!("{request:?}"),
         status,
-        code: secrets.scrubbed(&code),
-        // Before anything of it is cut off: half a secret is found by nobody.
-        message: line(&secrets.scrubbed(&message)),
-        target: target.map(|target| secrets.scrubbed(&target)),
+        code,
+        message,
+        target,
         retry_after,
         effect,
         request_id,

@@ -130,11 +130,6 @@ impl Failure {
         }
     }
 
-    /// Azure's code, if it gave one.
-    pub fn code(&self) -> Option<&str> {
-        self.refusal().map(|refusal| refusal.code.as_str()).filter(|code| !code.is_empty())
-    }
-
     /// What was asked for is surely not there.
     pub fn is_absent(&self) -> bool {
         self.refusal().is_some_and(Refusal::is_absent)

@@ -13,7 +13,6 @@ mod extension;
 mod identity;
 mod network;
 mod probe;
-mod profile;
 mod properties;
 mod registry;
 mod resources;
@@ -28,20 +27,17 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use container::{
     Container, ContainerPort, ContainerProperties, EnvironmentVariable, InitContainer, InitContainerProperties,
-    KeyValuePairs, VolumeMount,
+    VolumeMount,
 };
 pub use diagnostics::{Diagnostics, LogAnalytics, LogType};
 pub use extension::{Extension, ExtensionProperties};
-pub use identity::{AccessLevel, Identity, IdentityAcl, IdentityAcls, IdentityType, UserAssignedIdentity};
+pub use identity::{Identity, IdentityType, UserAssignedIdentity};
 pub use network::{DnsConfig, IpAddress, IpAddressType, LabelScope, Port, Protocol, SubnetId};
 pub use probe::{ExecAction, HttpGet, HttpHeader, Probe, Scheme};
-pub use profile::{ContainerGroupProfile, StandbyPoolProfile};
 pub use properties::{OsType, Priority, Properties, ProvisioningState, RestartPolicy, Sku};
 pub use registry::ImageRegistryCredential;
 pub use resources::{Gpu, GpuSku, ResourceLimits, ResourceRequests, ResourceRequirements};
-pub use security::{
-    ConfidentialComputeProperties, EncryptionProperties, LinuxCapabilities, SecretReference, SecurityContext,
-};
+pub use security::{ConfidentialComputeProperties, EncryptionProperties, LinuxCapabilities, SecurityContext};
 pub use view::{ContainerState, ContainerView, Event, GroupState, GroupView, RunState};
 pub use volume::{AzureFile, EmptyDir, GitRepo, Volume};
 
@@ -78,6 +74,8 @@ pub struct Group {
 }
 
 /// `null` as nothing.
-pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

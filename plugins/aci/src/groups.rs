@@ -91,7 +91,7 @@ impl Client {
         }
         let request = self.of("PUT", name, "").json(group);
         let response = self.send_hiding(Does::Write, &request, || Secrets::of_group(group))?;
-        let operation = Operation::of(&response.headers, self).map_err(|why| self.broken(&request, why))?;
+        let operation = Operation::of(&response.headers, self);
         let body = self.bytes(response, MOST)?;
         // A 202 may come without one.
         let group = if body.is_empty() { Group::default() } else { self.parsed(&request, &body)? };
@@ -131,13 +131,12 @@ impl Client {
     /// # Errors
     /// There was no answer, or Azure said no.
     pub fn delete_group(&self, name: &str) -> Result<Removal> {
-        let request = self.of("DELETE", name, "");
-        let Some(response) = absent(self.send(Does::Act, &request))? else { return Ok(Removal::Gone) };
-        if response.status == 204 {
-            return Ok(Removal::Gone);
-        }
-        let operation = Operation::of(&response.headers, self).map_err(|why| self.broken(&request, why))?;
-        Ok(Removal::Accepted(operation))
+        let response = absent(self.send(Does::Act, &self.of("DELETE", name, "")))?;
+        Ok(match response {
+            None => Removal::Gone,
+            Some(response) if response.status == 204 => Removal::Gone,
+            Some(response) => Removal::Accepted(Operation::of(&response.headers, self)),
+        })
     }
 
     /// Ends all containers of a group, which keeps its name and costs nothing any more.
@@ -145,9 +144,8 @@ impl Client {
     /// # Errors
     /// It is not there, there was no answer, or Azure said no.
     pub fn stop_group(&self, name: &str) -> Result<Option<Operation>> {
-        let request = self.of("POST", name, "/stop");
-        let response = self.send(Does::Act, &request)?;
-        Operation::of(&response.headers, self).map_err(|why| self.broken(&request, why))
+        let response = self.send(Does::Act, &self.of("POST", name, "/stop"))?;
+        Ok(Operation::of(&response.headers, self))
     }
 
     /// What a container wrote, both streams in one; `tail`: the last lines of it, none: all, 4 MiB at most.

@@ -6,7 +6,7 @@
 //! Client ─┬─ token         one for all calls: secret, workload identity, managed identity
 //!         ├─ groups        put ▸ get ▸ list ▸ stop ▸ delete; logs                          group (the wire)
 //!         ├─ operation     how far it is, by either header
-//!         └─ failure       what a refusal means for the host       secrets (never in its words)
+//!         └─ failure       what a refusal means for the host       secrets, scrub (never in its words)
 //! ```
 //!
 //! Requests are synchronous and end when the host wants the call to end. Nothing here knows of pods.
@@ -23,6 +23,7 @@ pub mod group;
 mod groups;
 pub mod operation;
 mod redacted;
+mod scrub;
 mod secrets;
 mod token;
 pub mod version;
@@ -35,6 +36,7 @@ pub use group::Group;
 pub use groups::{Accepted, Listed, Provisioning, Removal, Summary};
 pub use operation::{Operation, Progress};
 pub use redacted::Redacted;
+pub use scrub::scrubbed;
 pub use token::SignIn;
 pub use version::{Feature, Version};
 

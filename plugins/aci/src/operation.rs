@@ -1,22 +1,32 @@
 //! Work that goes on after the answer.
 //!
 //! Two headers tell where one asks how far it is, and `Azure-AsyncOperation` counts before `Location`. The first answers
-//! `{status, error}`; the second 202 while it goes on, and at the end what the request would have answered. Neither may lead anywhere
-//! else than to the resource manager, as a token goes along.
+//! `{status, error}`; the second 202 while it goes on, and at the end what the request would have answered. One that leads anywhere
+//! else than to the resource manager is not asked, as a token goes along: what it is about is accepted all the same, and tells itself.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use vk_provider::http::{Headers, Request, Response};
+use vk_provider::log;
+use vk_provider::store::{self, Expect};
 
 use crate::client::{Client, Does};
 use crate::endpoint::{self, shown};
-use crate::failure::{Cause, Detail, Failure, Refusal, Result, line};
+use crate::failure::{Cause, Class, Detail, Failure, Refusal, Result, line};
 use crate::group::ProvisioningState;
+use crate::scrub::scrubbed;
+use crate::secrets::Secrets;
 
 /// So much of an answer is taken.
 const MOST: usize = 4 << 20;
+/// The code of work that a later request has put an end to: it means busy elsewhere.
+const PREEMPTED: &str = "OperationPreempted";
+/// That operations are not followed was told.
+pub(crate) const TOLD: &str = "told/operation-elsewhere";
+/// It is not told again before.
+const SILENCE: Duration = Duration::from_secs(3600);
 
 /// Where one asks how far it is. It can be kept, and asked from another call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,16 +61,27 @@ pub enum Progress {
 }
 
 impl Operation {
-    /// What an answer's headers tell; none: nothing goes on.
-    ///
-    /// # Errors
-    /// The URL leads elsewhere.
-    pub(crate) fn of(headers: &Headers, client: &Client) -> Result<Option<Self>, String> {
+    /// What an answer's headers tell; none: nothing goes on, or what goes on tells itself, as its URL leads elsewhere.
+    pub(crate) fn of(headers: &Headers, client: &Client) -> Option<Self> {
         let named = [("azure-asyncoperation", Kind::AsyncOperation), ("location", Kind::Location)];
-        let mut there = named.into_iter().filter_map(|(name, kind)| Some((headers.get(name)?.trim(), kind)));
-        let Some((url, kind)) = there.find(|(url, _)| !url.is_empty()) else { return Ok(None) };
-        client.trusted(url)?;
-        Ok(Some(Self { url: url.to_owned(), kind }))
+        let there = named.into_iter().filter_map(|(name, kind)| Some((headers.get(name)?.trim(), kind)));
+        there.filter(|(url, _)| !url.is_empty()).find_map(|(url, kind)| match client.trusted(url) {
+            Ok(()) => Some(Self { url: url.to_owned(), kind }),
+            Err(why) => {
+                tell_once(&why);
+                None
+            }
+        })
+    }
+}
+
+/// Tells the log, once in a while for all calls: it is so with every answer of a resource manager behind another name.
+fn tell_once(why: &str) {
+    // Without a store it is told each time.
+    let was_told =
+        store::put_bytes(TOLD, b"", Expect::Absent, Some(SILENCE)).is_err_and(|failure| failure.is_conflict());
+    if !was_told {
+        log!("an operation is not followed, and the container group is looked at in its place: {why}");
     }
 }
 
@@ -93,11 +114,7 @@ impl Client {
                 Kind::AsyncOperation => self.status(&request, response),
                 Kind::Location => self.located(&request, response),
             },
-            // The end of the work is the answer to the request that began it.
-            Err(Failure::Refused(refusal)) if operation.kind == Kind::Location && is_end(&refusal) => {
-                let Refusal { code, message, .. } = *refusal;
-                Ok(Progress::Failed(Cause { code, message }))
-            }
+            Err(Failure::Refused(refusal)) if operation.kind == Kind::Location => refused(*refusal),
             Err(failure) => Err(failure),
         }
     }
@@ -150,7 +167,7 @@ impl Client {
 impl Status {
     /// The most specific of what is said: an error's, or the name of the last event where the error says no more than that it failed.
     fn cause(self, word: &str) -> Cause {
-        let Detail { code, message, .. } = self.error.unwrap_or_default().most_specific();
+        let Detail { code, message, .. } = self.error.unwrap_or_default().told(&Secrets::default());
         let events = self.properties.as_ref().and_then(|properties| properties.get("events")).cloned();
         let events: Vec<Event> = events.and_then(|events| serde_json::from_value(events).ok()).unwrap_or_default();
         let last = events.into_iter().rev().find(|event| !event.name.is_empty() && !event.message.is_empty());
@@ -158,7 +175,7 @@ impl Status {
         let (code, message) = match last {
             Some(event) if is_generic => (
                 event.name.trim_end_matches('.').to_owned(),
-                if message.is_empty() { line(&event.message) } else { message },
+                if message.is_empty() { line(&scrubbed(&event.message)) } else { message },
             ),
             _ if code.is_empty() => (word.to_owned(), message),
             _ => (code, message),
@@ -168,16 +185,28 @@ impl Status {
     }
 }
 
-/// Whether a refusal is the work's end, and not one of the question how far it is.
-fn is_end(refusal: &Refusal) -> bool {
-    matches!(refusal.status, 400 | 409 | 412 | 422)
+/// What a refusal at a `Location` tells. The end of the work is the answer to the request that began it; but what is asked there may
+/// also find the group busy, or be one question too many.
+fn refused(refusal: Refusal) -> Result<Progress> {
+    let Refusal { status, code, message, retry_after, .. } = &refusal;
+    let cause = Cause { code: code.clone(), message: message.clone() };
+    let is_answer = matches!(status, 400 | 409 | 412 | 422);
+    match cause.class() {
+        Class::Throttled => Err(Failure::Refused(Box::new(refusal))),
+        Class::Busy if is_answer && !code.eq_ignore_ascii_case(PREEMPTED) => {
+            Ok(Progress::Running { after: *retry_after })
+        }
+        _ if is_answer => Ok(Progress::Failed(cause)),
+        _ => Err(Failure::Refused(Box::new(refusal))),
+    }
 }
 
 /// For a sentence about a URL that leads elsewhere.
 pub(crate) fn elsewhere(url: &str, resource_manager: &str) -> String {
-    format!(
-        "the answer leads to {:?}, which is not the resource manager {:?}; no token is sent there",
-        shown(url),
-        endpoint::origin(resource_manager).unwrap_or_default()
-    )
+    let there = match shown(url) {
+        "" => "a URL without a host".to_owned(),
+        host => format!("{host:?}"),
+    };
+    let own = endpoint::origin(resource_manager).unwrap_or_default();
+    format!("the answer leads to {there}, which is not the resource manager {own:?}; no token is sent there")
 }

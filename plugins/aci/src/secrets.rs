@@ -7,9 +7,8 @@ use serde_json::Value;
 use vk_provider::http::encode;
 
 use crate::group::{EnvironmentVariable, Group};
+use crate::scrub::{self, HIDDEN};
 
-/// What stands in their place.
-const HIDDEN: &str = "[redacted]";
 /// What is shorter is no secret, and hiding it would make nonsense of any sentence.
 const SHORT: usize = 4;
 /// Words of a command are hidden from this length on: most are no secrets, but one may have been put into them.
@@ -64,12 +63,13 @@ impl Secrets {
         secrets
     }
 
-    /// A text without them.
+    /// A text without them, and without what looks like one.
     pub(crate) fn scrubbed(&self, text: &str) -> String {
         // The longest first: one may be a part of another.
         let mut forms: Vec<&String> = self.0.iter().filter(|form| text.contains(form.as_str())).collect();
         forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        forms.into_iter().fold(text.to_owned(), |text, form| text.replace(form.as_str(), HIDDEN))
+        let known = forms.into_iter().fold(text.to_owned(), |text, form| text.replace(form.as_str(), HIDDEN));
+        scrub::scrubbed(&known)
     }
 
     fn add(&mut self, text: &str) {

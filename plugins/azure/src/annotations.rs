@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use vk_aci::group::{Priority, Sku, Tags};
 use vk_provider::Result;
 
-use crate::refusals::{annotation, refuse};
+use crate::refusals::{annotation, refuse_annotation};
 use crate::resource::{Identity, Subnet};
 pub(crate) use values::{Identities, boolean, https, priority, sku, zone};
 
@@ -118,7 +118,7 @@ pub(crate) fn read(annotations: &BTreeMap<String, String>) -> Result<Wishes> {
     }
     for name in annotations.keys() {
         if let Some((name, why)) = REFUSED.iter().find(|(refused, _)| refused == name) {
-            return Err(refuse(format!("metadata.annotations[{name}]"), *why));
+            return Err(refuse_annotation(name, *why));
         }
         if PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && !KNOWN.iter().any(|known| known.name == name) {
             let known: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();

@@ -6,17 +6,13 @@ use data_encoding::BASE32_NOPAD;
 use sha2::{Digest, Sha256};
 use vk_aci::Group;
 use vk_aci::group::Event;
+pub(crate) use vk_aci::scrubbed;
 use vk_provider::{PodRef, cluster};
 
 /// Letters of a digest: 60 bits, of a few hundred events.
 const DIGEST: usize = 12;
 /// Events of one group that are told, the newest: a crash loop of years must not fill the ledger.
 const MOST: usize = 300;
-
-/// What stands in place of a secret.
-const HIDDEN: &str = "[redacted]";
-/// Ends of names whose values are secrets.
-const SECRET: [&str; 7] = ["password", "passwd", "pwd", "secret", "token", "key", "sig"];
 
 /// Tells what was not told yet, and returns what is told now.
 pub(crate) fn tell(id: &PodRef, group: &Group, told: &BTreeMap<String, i32>) -> BTreeMap<String, i32> {
@@ -41,11 +37,9 @@ pub(crate) fn tell(id: &PodRef, group: &Group, told: &BTreeMap<String, i32>) -> 
 fn all(group: &Group) -> Vec<(Option<&str>, &Event)> {
     let properties = &group.properties;
     let of_group = properties.instance_view.iter().flat_map(|view| &view.events).map(|event| (None, event));
-    let init = properties.init_containers.iter().map(|it| (&it.name, &it.properties.instance_view));
-    let ordinary = properties.containers.iter().map(|it| (&it.name, &it.properties.instance_view));
-    let of_containers = init.chain(ordinary).flat_map(|(name, view)| {
-        view.iter().flat_map(|view| &view.events).map(move |event| (Some(name.as_str()), event))
-    });
+    let of_containers = properties
+        .views()
+        .flat_map(|(name, view)| view.into_iter().flat_map(|view| &view.events).map(move |event| (Some(name), event)));
     of_group.chain(of_containers).filter(|(_, event)| !event.name.is_empty()).collect()
 }
 
@@ -70,55 +64,6 @@ pub(crate) fn reason(name: &str) -> String {
         first.make_ascii_uppercase();
     }
     if word.is_empty() { "AzureEvent".to_owned() } else { word }
-}
-
-/// Azure's words without what one signs in with: before the host of a URL, such as that of a private repository, and after names
-/// such as `password=`, which the options of a mount have. Azure does not give back what it was told in secret, and what that was
-/// is not kept: no more can be done here.
-pub(crate) fn scrubbed(text: &str) -> String {
-    without_values(&without_users(text))
-}
-
-fn without_users(text: &str) -> String {
-    let mut scrubbed = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        scrubbed.push_str(before);
-        let is_end =
-            |letter: char| letter.is_whitespace() || matches!(letter, '/' | '?' | '#' | '"' | '\'' | '<' | '>');
-        let authority = after.find(is_end).and_then(|end| after.get(..end)).unwrap_or(after);
-        rest = match authority.rfind('@') {
-            Some(at) => {
-                scrubbed.push_str(HIDDEN);
-                after.get(at..).unwrap_or_default()
-            }
-            None => after,
-        };
-    }
-    scrubbed.push_str(rest);
-    scrubbed
-}
-
-fn without_values(text: &str) -> String {
-    let mut scrubbed = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((name, after)) = rest.split_once('=') {
-        scrubbed.push_str(name);
-        scrubbed.push('=');
-        rest = after;
-        let name = name.to_ascii_lowercase();
-        if SECRET.iter().any(|word| name.ends_with(word)) {
-            let is_end = |letter: char| letter.is_whitespace() || ",;&'\"<>()".contains(letter);
-            let value = after.find(is_end).unwrap_or(after.len());
-            if value > 0 {
-                scrubbed.push_str(HIDDEN);
-            }
-            rest = after.get(value..).unwrap_or_default();
-        }
-    }
-    scrubbed.push_str(rest);
-    scrubbed
 }
 
 #[cfg(test)]
@@ -172,28 +117,5 @@ mod tests {
             assert_eq!(is_warning(&event), expected, "{name} {kind}");
         }
         assert_eq!((reason("pull-image."), reason("é")), ("Pullimage".to_owned(), "AzureEvent".to_owned()));
-    }
-
-    #[test]
-    fn no_password_is_told() {
-        for (text, expected) in [
-            (
-                "cloning https://me:s3cret@git.example/a.git failed",
-                "cloning https://[redacted]@git.example/a.git failed",
-            ),
-            ("https://s3cret@a and http://b@c", "https://[redacted]@a and http://[redacted]@c"),
-            ("https://git.example/a@b and mail@x", "https://git.example/a@b and mail@x"),
-            ("git.example/a: no", "git.example/a: no"),
-            ("://", "://"),
-            ("'https://a:b@c@d'", "'https://[redacted]@d'"),
-            (
-                "mount -o username=me,password=s3cret,vers=3.0 //a/b failed",
-                "mount -o username=me,password=[redacted],vers=3.0 //a/b failed",
-            ),
-            ("AccountKey=s3cret==; x=1", "AccountKey=[redacted]; x=1"),
-            ("at https://a/b?sig=s3cret&x=1 token=", "at https://a/b?sig=[redacted]&x=1 token="),
-        ] {
-            assert_eq!(scrubbed(text), expected);
-        }
     }
 }

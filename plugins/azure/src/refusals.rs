@@ -21,9 +21,18 @@ pub(crate) fn too_much(field: impl Into<String>, why: impl Into<String>) -> Erro
     Error::out_of_range("TooMuchForAGroup", why).field(field)
 }
 
+/// An annotation that asks for what cannot be had.
+pub(crate) fn refuse_annotation(name: &str, why: impl Into<String>) -> Error {
+    refuse(at_annotation(name), why)
+}
+
 /// An annotation with a value, or a name, that is not understood.
 pub(crate) fn annotation(name: &str, why: impl Into<String>) -> Error {
-    Error::invalid_argument("AnnotationNotUnderstood", why).field(format!("metadata.annotations[{name}]"))
+    Error::invalid_argument("AnnotationNotUnderstood", why).field(at_annotation(name))
+}
+
+fn at_annotation(name: &str) -> String {
+    format!("metadata.annotations[{name}]")
 }
 
 /// All of a pod.

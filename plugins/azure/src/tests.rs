@@ -1,7 +1,11 @@
 //! What the host hears of `configure`, round by round.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use vk_aci::Cloud;
 use vk_provider::plugin::{PodNetwork, Settings};
+use vk_provider::testing::Answer;
 use vk_provider::{Code, Error, Plugin as _, testing};
 
 use crate::Azure;
@@ -130,5 +134,16 @@ fn a_call_stands_on_credentials_and_configuration() {
     );
     let Context { config, node, client } = Context::reach().unwrap();
     assert_eq!((config.region.as_str(), node.name.as_str()), ("local", "vk"));
-    assert_eq!((client.version(), &client.account().cloud), (config.version, &Cloud::china()));
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let asks = asked.clone();
+    testing::serve(move |received| {
+        asks.borrow_mut().push(received.url);
+        Answer::status(200).body(r#"{"access_token":"t","expires_in":3599}"#)
+    });
+    client.get_group("web").unwrap();
+    let asked = asked.borrow();
+    let [signed_in, question] = asked.as_slice() else { panic!("{asked:?}") };
+    let Cloud { authority, resource_manager, .. } = Cloud::china();
+    assert!(signed_in.starts_with(&authority) && question.starts_with(&resource_manager), "{asked:?}");
+    assert!(question.ends_with("?api-version=2026-05-01"), "{question}");
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::Class;
+use crate::secrets::Secrets;
 
 /// So much of a message is kept; the host cuts errors after 1 KiB.
 const SAID: usize = 600;
@@ -82,21 +83,26 @@ impl Detail {
         !self.code.is_empty() || !self.message.is_empty()
     }
 
-    /// The most specific of it and what stands below, as it is told.
-    pub(crate) fn most_specific(&self) -> Self {
-        let found = self.deepest();
-        Self { message: line(&found.message), ..found }
+    /// The most specific of it and what stands below, without secrets.
+    pub(crate) fn told(&self, secrets: &Secrets) -> Self {
+        let Self { code, message, target, .. } = self.deepest();
+        Self {
+            code: secrets.scrubbed(&code),
+            // Before anything of it is cut off: half a secret is found by nobody.
+            message: line(&secrets.scrubbed(&message)),
+            target: target.map(|target| secrets.scrubbed(&target)),
+            details: Vec::new(),
+        }
     }
 
-    /// The most specific of it and what stands below, whole.
-    pub(crate) fn deepest(&self) -> Self {
+    /// The most specific of it and what stands below.
+    fn deepest(&self) -> Self {
         let mut found = self.clone();
         for _ in 0..DEPTH {
             let Some(below) = found.below() else { break };
             let target = below.target.clone().or(found.target);
             found = Self { target, ..below };
         }
-        found.details.clear();
         found
     }
 

@@ -27,7 +27,7 @@ pub enum Class {
     Quota,
     /// The region has no more, for now.
     Capacity,
-    /// What an operator can mend: registrations, resource groups, networks, regions, images that cannot be pulled.
+    /// What an operator can mend: registrations, resource groups, networks, regions, keys, identities, images that cannot be pulled.
     Setup,
     /// The group cannot be made as it is written.
     Invalid,
@@ -84,7 +84,7 @@ const CODES: [(&str, Class); 40] = [
 ];
 
 /// Words in other codes, as far as an operator can mend what they are about.
-const SETUP: [&str; 11] = [
+const SETUP: [&str; 15] = [
     "Subnet",
     "VirtualNetwork",
     "Vnet",
@@ -96,6 +96,11 @@ const SETUP: [&str; 11] = [
     "ApiVersion",
     "Workspace",
     "Storage",
+    // Of a key of one's own for what is stored, and of what may read it, both named by the operator as a rule.
+    "Vault",
+    "Key",
+    "Encryption",
+    "Identity",
 ];
 
 impl Class {

@@ -3,6 +3,7 @@
 use vk_provider::{Code, Effect, Error};
 
 use super::*;
+use crate::secrets::Secrets;
 
 fn refusal(status: u16, code: &str, message: &str, writes: bool) -> Refusal {
     Refusal {
@@ -71,6 +72,10 @@ fn what_ends_a_pod_and_what_is_tried_again() {
         (400, "InvalidApiVersionParameter", "x", FailedPrecondition, "InvalidApiVersionParameter"),
         (400, "SubnetMissingRequiredDelegation", "x", FailedPrecondition, "SubnetMissingRequiredDelegation"),
         (400, "InaccessibleImage", "x", FailedPrecondition, "InaccessibleImage"),
+        (400, "KeyVaultAccessDenied", "x", FailedPrecondition, "KeyVaultAccessDenied"),
+        (400, "KeyNotFound", "x", FailedPrecondition, "KeyNotFound"),
+        (400, "InvalidEncryptionProperties", "x", FailedPrecondition, "InvalidEncryptionProperties"),
+        (400, "ManagedIdentityNotFound", "x", FailedPrecondition, "ManagedIdentityNotFound"),
         (409, "RegistryErrorResponse", "x", Unavailable, "RegistryErrorResponse"),
         (409, "InvalidResourceLocation", "x", AlreadyExists, "InvalidResourceLocation"),
         (404, "ResourceNotFound", "x", NotFound, "ResourceNotFound"),
@@ -159,17 +164,18 @@ fn the_most_specific_code_counts() {
         ("[1]", "", "no reason is given", None),
         ("", "", "no reason is given", None),
     ] {
-        let Detail { code: found, message: said, target: at, .. } = Detail::parse(body.as_bytes()).most_specific();
+        let Detail { code: found, message: said, target: at, .. } =
+            Detail::parse(body.as_bytes()).told(&Secrets::default());
         assert_eq!((found.as_str(), said.as_str(), at.as_deref()), (code, message, target), "{body}");
     }
     let deep = |levels: usize| {
         let inner = (0..levels).fold(r#"{"code":"Innermost","message":"m"}"#.to_owned(), |inner, _| {
             format!(r#"{{"code":"BadRequest","message":"m","details":[{inner}]}}"#)
         });
-        Detail::parse(format!(r#"{{"error":{inner}}}"#).as_bytes()).most_specific().code
+        Detail::parse(format!(r#"{{"error":{inner}}}"#).as_bytes()).told(&Secrets::default()).code
     };
     assert_eq!((deep(7).as_str(), deep(30).as_str()), ("Innermost", "BadRequest"));
     assert_eq!(deep(1000), "", "as deep as nobody writes it");
     let long = Detail { message: "é".repeat(10_000), ..Detail::default() };
-    assert!(long.most_specific().message.len() <= 600);
+    assert!(long.told(&Secrets::default()).message.len() <= 600);
 }

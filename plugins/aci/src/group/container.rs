@@ -1,7 +1,5 @@
 //! Containers of a group.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::{ContainerView, Probe, Protocol, ResourceRequirements, SecurityContext, or_default};
@@ -21,7 +19,7 @@ pub struct Container {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ContainerProperties {
-    /// Empty: a profile's (from 2026-05-01).
+    /// Its image.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "or_default")]
     pub image: String,
     /// Program and arguments, in place of the image's entrypoint and arguments; empty: those. Values of secrets may
@@ -49,9 +47,6 @@ pub struct ContainerProperties {
     /// What it may do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub security_context: Option<SecurityContext>,
-    /// Values that can be changed while it runs, from 2026-05-01.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub config_map: Option<KeyValuePairs>,
     /// How it runs. Answers only.
     #[serde(skip_serializing)]
     pub instance_view: Option<ContainerView>,
@@ -102,7 +97,7 @@ pub struct ContainerPort {
     pub protocol: Option<Protocol>,
 }
 
-/// A variable: one of the three values.
+/// A variable: one of the two values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct EnvironmentVariable {
@@ -114,9 +109,6 @@ pub struct EnvironmentVariable {
     /// Nobody sees it but the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secure_value: Option<Redacted>,
-    /// The name of one of the group's secret references, from 2026-05-01.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub secure_value_reference: Option<String>,
 }
 
 /// A volume in a container.
@@ -130,13 +122,4 @@ pub struct VolumeMount {
     /// none: it may be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_only: Option<bool>,
-}
-
-/// Values that can be changed while a container runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct KeyValuePairs {
-    /// By key.
-    #[serde(deserialize_with = "or_default")]
-    pub key_value_pairs: BTreeMap<String, String>,
 }

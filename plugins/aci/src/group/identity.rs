@@ -49,37 +49,3 @@ words! {
         None => "None",
     }
 }
-
-/// Who may use which identity.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct IdentityAcls {
-    /// Of those that are not listed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub default_access: Option<AccessLevel>,
-    /// Of those that are.
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
-    pub acls: Vec<IdentityAcl>,
-}
-
-/// Who may use one identity.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct IdentityAcl {
-    /// Its path in Azure.
-    pub identity: String,
-    /// Who.
-    pub access: AccessLevel,
-}
-
-words! {
-    /// Who may use an identity.
-    AccessLevel {
-        /// Azure and the containers.
-        All => "All",
-        /// Azure alone.
-        System => "System",
-        /// The containers alone.
-        User => "User",
-    }
-}

@@ -4,9 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::words::words;
 use super::{
-    ConfidentialComputeProperties, Container, ContainerGroupProfile, Diagnostics, DnsConfig, EncryptionProperties,
-    Extension, GroupView, IdentityAcls, ImageRegistryCredential, InitContainer, IpAddress, SecretReference,
-    StandbyPoolProfile, SubnetId, Volume, or_default,
+    ConfidentialComputeProperties, Container, ContainerView, Diagnostics, DnsConfig, EncryptionProperties, Extension,
+    GroupView, ImageRegistryCredential, InitContainer, IpAddress, SubnetId, Volume, or_default,
 };
 
 /// What a group is made of.
@@ -61,24 +60,18 @@ pub struct Properties {
     /// What Azure adds for a Virtual Kubelet.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
     pub extensions: Vec<Extension>,
-    /// Secrets in a Key Vault. From 2026-05-01, as are the next four.
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
-    pub secret_references: Vec<SecretReference>,
-    /// Who may use which identity.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub identity_acls: Option<IdentityAcls>,
-    /// Where the rest of its settings stands.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub container_group_profile: Option<ContainerGroupProfile>,
-    /// Which pool of groups that wait it comes from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub standby_pool_profile: Option<StandbyPoolProfile>,
-    /// It came from such a pool. Answers only.
-    #[serde(skip_serializing)]
-    pub is_created_from_standby_pool: Option<bool>,
     /// How it runs. Answers only; lists, and groups that are new, lack it.
     #[serde(skip_serializing)]
     pub instance_view: Option<GroupView>,
+}
+
+impl Properties {
+    /// All containers by their names, with what is said of how each runs: those that run before the others first.
+    pub fn views(&self) -> impl Iterator<Item = (&str, Option<&ContainerView>)> {
+        let init = self.init_containers.iter().map(|it| (it.name.as_str(), it.properties.instance_view.as_ref()));
+        let ordinary = self.containers.iter().map(|it| (it.name.as_str(), it.properties.instance_view.as_ref()));
+        init.chain(ordinary)
+    }
 }
 
 words! {

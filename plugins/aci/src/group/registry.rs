@@ -16,9 +16,6 @@ pub struct ImageRegistryCredential {
     /// none: an identity's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<Redacted>,
-    /// The name of one of the group's secret references in its place, from 2026-05-01.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub password_reference: Option<String>,
     /// The path in Azure of a user-assigned identity that the group has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,

@@ -63,15 +63,3 @@ pub struct EncryptionProperties {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
 }
-
-/// A secret in a Key Vault. From 2026-05-01.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct SecretReference {
-    /// What the group calls it.
-    pub name: String,
-    /// The path in Azure of the user-assigned identity that may read it.
-    pub identity: String,
-    /// Its URL.
-    pub secret_reference_uri: String,
-}

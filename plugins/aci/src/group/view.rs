@@ -49,6 +49,16 @@ pub struct ContainerView {
     pub events: Vec<Event>,
 }
 
+impl ContainerView {
+    /// It has been started at some time.
+    pub fn has_begun(&self) -> bool {
+        let state = self.current_state.as_ref();
+        self.restart_count > 0
+            || self.previous_state.as_ref().is_some_and(ContainerState::has_ended)
+            || state.is_some_and(|state| state.has_ended() || state.is_running())
+    }
+}
+
 /// What a container does, or did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -65,6 +75,22 @@ pub struct ContainerState {
     pub exit_code: Option<i64>,
     /// A word for why, such as `Error`, `OOMKilled`, `CrashLoopBackOff: …`; none or empty: not said.
     pub detail_status: Option<String>,
+}
+
+impl ContainerState {
+    /// It runs.
+    pub fn is_running(&self) -> bool {
+        self.state == RunState::Running
+    }
+
+    /// It has ended, also where older versions have another word for it.
+    pub const fn has_ended(&self) -> bool {
+        match &self.state {
+            RunState::Terminated => true,
+            RunState::Running | RunState::Waiting => false,
+            RunState::Other(_) => self.exit_code.is_some() || self.finish_time.is_some(),
+        }
+    }
 }
 
 words! {
@@ -107,4 +133,28 @@ pub struct Event {
 fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
     let text: Option<String> = Deserialize::deserialize(deserializer)?;
     Ok(text.and_then(|text| text.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_begun_was_started_at_some_time() {
+        for (view, begun) in [
+            ("{}", false),
+            (r#"{"currentState":{"state":"Waiting"}}"#, false),
+            (r#"{"currentState":{"state":"Running"}}"#, true),
+            (r#"{"currentState":{"state":"Terminated"}}"#, true),
+            (r#"{"currentState":{"state":"Dreaming"}}"#, false),
+            (r#"{"currentState":{"state":"Exited","exitCode":0}}"#, true),
+            (r#"{"currentState":{"state":"Exited","finishTime":"2026-01-01T00:00:00Z"}}"#, true),
+            (r#"{"currentState":{"state":"Waiting"},"previousState":{"state":"Waiting"}}"#, false),
+            (r#"{"currentState":{"state":"Waiting"},"previousState":{"state":"Terminated"}}"#, true),
+            (r#"{"currentState":{"state":"Waiting"},"restartCount":1}"#, true),
+        ] {
+            let read: ContainerView = serde_json::from_str(view).unwrap();
+            assert_eq!(read.has_begun(), begun, "{view}");
+        }
+    }
 }

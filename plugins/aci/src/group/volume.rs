@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Redacted;
 
-/// A volume: its name and one of the kinds. `secret` and `secret_reference` may stand in one.
+/// A volume: its name and one of the kinds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Volume {
@@ -21,9 +21,6 @@ pub struct Volume {
     /// Files by name, each with its content in base64. They come back without content, or not at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<BTreeMap<String, Redacted>>,
-    /// Files by name, each with the name of one of the group's secret references. From 2026-05-01.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub secret_reference: Option<BTreeMap<String, String>>,
     /// A repository, cloned at the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub git_repo: Option<GitRepo>,
@@ -47,9 +44,6 @@ pub struct AzureFile {
     /// What opens it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_account_key: Option<Redacted>,
-    /// The name of one of the group's secret references in its place, from 2026-05-01.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub storage_account_key_reference: Option<String>,
     /// The client id of one of the group's identities in its place, from 2026-05-01.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_managed_identity_client_id: Option<String>,

@@ -46,7 +46,7 @@ fn a_token_that_is_refused_is_exchanged_once() {
         Some("Bearer token-1") => refused(401, "ExpiredAuthenticationToken", "The access token has expired."),
         _ => Answer::status(200).body(GROUP),
     });
-    crate::token::get(client.account()).unwrap();
+    crate::token::get(&account(secret())).unwrap();
     testing::advance(Duration::from_secs(61));
     assert!(client.get_group("web").unwrap().is_some());
     assert_eq!(asked_of_arm(&asked), ["GET /web", "GET /web"]);
@@ -85,6 +85,21 @@ fn a_refusal_says_what_support_asks_for() {
     let ends = "/web/stop: ContainerGroupTransitioning: The container group 'web' is still transitioning, please retry \
                 later. (409, request c-1)";
     assert!(error.message.ends_with(ends), "{error}");
+}
+
+#[test]
+fn a_refusal_repeats_no_secret_that_its_request_did_not_have() {
+    let said = "mount of https://me:s3cret@git.example/a with AccountKey=s3cret== failed";
+    let (client, _) = client(move |_| refused(409, "ContainerGroupTransitioning", said));
+    for failure in [
+        client.get_group("web").unwrap_err(),
+        client.stop_group("web").unwrap_err(),
+        client.delete_group("web").unwrap_err(),
+        client.put_group("web", &Group::default()).unwrap_err(),
+    ] {
+        let error = Error::from(failure);
+        assert!(error.message.contains("AccountKey=[redacted] failed") && !error.message.contains("s3cret"), "{error}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use vk_provider::testing::Answer;
 use vk_provider::{Code, Effect, Error};
 
 use super::*;
-use crate::group::{Container, ContainerProperties, EnvironmentVariable, ProvisioningState, StandbyPoolProfile};
+use crate::group::{AzureFile, Container, ContainerProperties, EnvironmentVariable, ProvisioningState, Volume};
 use crate::operation::Kind;
 use crate::{Group, Operation, Removal, Summary};
 
@@ -47,11 +47,12 @@ fn a_group_is_taken_with_its_operation() {
 #[test]
 fn a_field_that_the_version_lacks_is_refused_before_anything_is_sent() {
     let (client, asked) = client(|_| Answer::status(201));
+    let file = AzureFile { user_managed_identity_client_id: Some("c".to_owned()), ..AzureFile::default() };
     let mut group = Group::default();
-    group.properties.standby_pool_profile = Some(StandbyPoolProfile::default());
+    group.properties.volumes.push(Volume { azure_file: Some(file), ..Volume::default() });
     let error = Error::from(client.put_group("web", &group).unwrap_err());
     assert_eq!((error.code, error.effect), (Code::Unimplemented, Effect::None));
-    assert_eq!(error.field.as_deref(), Some("properties.standbyPoolProfile"));
+    assert_eq!(error.field.as_deref(), Some("properties.volumes[0].azureFile.userManagedIdentityClientId"));
     assert!(error.message.contains("api-version 2023-05-01 has no") && asked.borrow().is_empty(), "{error}");
 }
 
@@ -227,8 +228,9 @@ fn logs_are_text_or_nothing() {
     let queries: Vec<String> = asked.borrow().iter().skip(1).map(|asked| asked.query().to_owned()).collect();
     assert_eq!(queries, ["api-version=2023-05-01&tail=10&timestamps=true", "api-version=2023-05-01"]);
     let failure = client.logs("web", "c", Some(1), false).unwrap_err();
-    assert!(failure.code() == Some("ContainerLogNotAvailable") && !failure.is_absent(), "{failure}");
-    assert_eq!(Error::from(failure).code, Code::Unavailable);
+    assert!(!failure.is_absent(), "{failure}");
+    let error = Error::from(failure);
+    assert_eq!((error.code, error.reason.as_ref()), (Code::Unavailable, "ContainerLogNotAvailable"));
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use vk_provider::testing::Answer;
-use vk_provider::{Code, Effect, Error};
+use vk_provider::{Code, Effect, Error, store};
 
 use super::*;
 use crate::failure::Class;
-use crate::operation::Kind;
-use crate::{Cause, Group, Operation, Progress};
+use crate::operation::{self, Kind};
+use crate::{Cause, Group, Operation, Progress, Removal};
 
 const URL: &str = "https://management.azure.com/subscriptions/sub/providers/Microsoft.ContainerInstance/locations/westus/operations/1?api-version=2018-06-01";
 
@@ -42,19 +42,37 @@ fn the_header_with_a_status_counts_before_the_other() {
 }
 
 #[test]
-fn a_header_that_leads_elsewhere_is_an_error_and_gets_no_token() {
+fn a_header_that_leads_elsewhere_gets_no_token_and_takes_nothing_back() {
     for header in ["Azure-AsyncOperation", "Location"] {
-        let (client, asked) =
-            client(move |_| Answer::status(201).header(header, "https://evil.example/x?t=secret").body("{}"));
-        let error = Error::from(client.put_group("web", &Group::default()).unwrap_err());
-        assert_eq!((error.code, error.effect), (Code::Unknown, Effect::Unknown), "the group was made");
-        assert!(error.message.contains("\"https://evil.example\", which is not the resource manager"), "{error}");
-        assert!(!error.message.contains("secret") && asked.borrow().len() == 2, "{error}");
+        for url in
+            ["https://evil.example/x?t=secret", "http://management.azure.com/x", "/subscriptions/sub/operations/1"]
+        {
+            let (client, asked) = client(move |received| {
+                let status = if received.method == "PUT" { 201 } else { 202 };
+                Answer::status(status).header(header, url).body("{}")
+            });
+            let accepted = client.put_group("web", &Group::default()).unwrap();
+            assert_eq!((accepted.operation, client.stop_group("web").unwrap()), (None, None), "{header}: {url}");
+            assert_eq!(client.delete_group("web").unwrap(), Removal::Accepted(None), "{header}: {url}");
+            assert_eq!(asked_of_arm(&asked).len(), asked.borrow().len() - 1, "nobody else is asked, but for a token");
+            assert!(store::get_bytes(operation::TOLD).unwrap().is_some(), "it is told");
+        }
     }
+    let (client, _) = client(|_| {
+        Answer::status(202).header("Azure-AsyncOperation", "https://evil.example/x").header("Location", URL)
+    });
+    let operation = client.stop_group("web").unwrap().unwrap();
+    assert_eq!(operation, Operation { url: URL.to_owned(), kind: Kind::Location }, "the one that may be asked counts");
     let (client, asked) = super::client(|_| Answer::status(200));
-    let elsewhere = Operation { url: "http://management.azure.com/x".to_owned(), kind: Kind::Location };
-    let error = Error::from(client.progress(&elsewhere).unwrap_err());
-    assert!(error.effect == Effect::None && asked.borrow().is_empty(), "{error}");
+    let elsewhere = |url: &str| {
+        let elsewhere = Operation { url: url.to_owned(), kind: Kind::Location };
+        Error::from(client.progress(&elsewhere).unwrap_err())
+    };
+    let error = elsewhere("https://evil.example/x?t=secret");
+    assert!(error.message.contains("\"https://evil.example\", which is not the resource manager"), "{error}");
+    assert!(!error.message.contains("secret") && error.effect == Effect::None, "{error}");
+    assert!(elsewhere("/x").message.contains("leads to a URL without a host"));
+    assert!(asked.borrow().is_empty());
 }
 
 #[test]
@@ -135,6 +153,13 @@ fn a_location_tells_how_far_it_is() {
             || refused(409, "ContainerGroupQuotaReached", "container group quota 'StandardCores' exceeded"),
             cause("ContainerGroupQuotaReached", "container group quota 'StandardCores' exceeded"),
         ),
+        (|| refused(409, "SomethingNew", "no"), cause("SomethingNew", "no")),
+        (|| refused(409, "OperationPreempted", "a later one"), cause("OperationPreempted", "a later one")),
+        (
+            || refused(409, "ContainerGroupTransitioning", "wait").header("Retry-After", "4"),
+            Progress::Running { after: Some(Duration::from_secs(4)) },
+        ),
+        (|| refused(412, "AnotherOperationInProgress", "wait"), Progress::Running { after: None }),
     ] {
         assert_eq!(progress(Kind::Location, play).unwrap(), expected);
     }
@@ -149,6 +174,7 @@ fn a_question_that_fails_is_no_operation_that_failed() {
     for (play, code) in [
         ((|| Answer::status(503)) as Play, Code::Unavailable),
         (|| refused(429, "TooManyRequests", "later"), Code::ResourceExhausted),
+        (|| refused(409, "OperationThrottled", "later"), Code::ResourceExhausted),
         (|| refused(403, "AuthorizationFailed", "no"), Code::PermissionDenied),
         (|| refused(404, "OperationNotFound", "forgotten"), Code::NotFound),
     ] {
@@ -171,5 +197,22 @@ fn why_it_failed_has_a_meaning() {
         ("Failed", "x", Class::Unknown),
     ] {
         assert_eq!(Cause { code: code.to_owned(), message: message.to_owned() }.class(), class, "{code}");
+    }
+}
+
+#[test]
+fn why_it_failed_is_told_without_secrets() {
+    let long = "x".repeat(590);
+    for body in [
+        r#"{"status":"Failed","error":{"code":"GitCloneFailed","message":"https://me:s3cret@git.example/a.git"}}"#
+            .to_owned(),
+        r#"{"status":"Failed","properties":{"events":[{"name":"FailedMount","message":"password=s3cret"}]}}"#
+            .to_owned(),
+        format!(r#"{{"status":"Failed","error":{{"code":"A","message":"{long}https://me:s3cret@x/"}}}}"#),
+    ] {
+        let (client, _) = client(move |_| Answer::status(200).body(body.clone()));
+        let operation = Operation { url: URL.to_owned(), kind: Kind::AsyncOperation };
+        let Progress::Failed(cause) = client.progress(&operation).unwrap() else { panic!() };
+        assert!(!cause.message.contains("s3c"), "{cause}");
     }
 }

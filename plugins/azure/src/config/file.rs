@@ -8,10 +8,12 @@ use vk_aci::group::{EncryptionProperties, Priority, Sku, Tags};
 use vk_aci::{Cloud, Redacted, Version};
 use vk_provider::config::{Form, Item, Value};
 
-use super::values::{Amount, Cidr, Factor, FilePath, HeaderText, Name, Origin, Poll, Region, SameOs, SubnetRef};
+use super::values::{
+    Amount, Cidr, Factor, FilePath, HeaderText, Name, Origin, Poll, Region, SameOs, Server, SubnetRef,
+};
 use super::{Allowed, Reach};
 use crate::annotations::{self, Identities};
-use crate::budgets::Rates;
+use crate::budgets::{Rate, Rates};
 use crate::names;
 use crate::resource::Identity;
 
@@ -61,7 +63,7 @@ pub(super) struct LogAnalyticsTable {
 #[derive(Debug, Default)]
 pub(super) struct KubeProxyTable {
     pub(super) kubeconfig: Option<FilePath>,
-    pub(super) server: Option<String>,
+    pub(super) server: Option<Server>,
     pub(super) cluster_cidr: Option<Cidr>,
 }
 
@@ -188,14 +190,24 @@ fn secret(table: &mut Form, key: &'static str) -> Option<Redacted> {
 fn kube_proxy(table: &mut Form) -> KubeProxyTable {
     KubeProxyTable {
         kubeconfig: table.parsed("kubeconfig"),
-        server: table.text("server"),
+        server: table.parsed("server"),
         cluster_cidr: table.parsed("cluster-cidr"),
     }
 }
 
 fn rates(table: &mut Form) -> Rates {
     let factor = table.parsed("factor").map_or(1, |Factor(factor)| factor);
-    Rates { factor, creates: table.list("creates"), deletes: table.list("deletes") }
+    Rates { factor, creates: rates_of(table, "creates"), deletes: rates_of(table, "deletes") }
+}
+
+/// At least one: none at all would be no budget, and requests that are refused with 429.
+fn rates_of(table: &mut Form, key: &'static str) -> Option<Vec<Rate>> {
+    let line = table.line_of(key);
+    let rates: Vec<Rate> = table.list(key)?;
+    if rates.is_empty() {
+        table.mistake(key, line, "it has no rate; write it like [\"100/5m\"], or leave it out to have Azure's own");
+    }
+    Some(rates)
 }
 
 /// One of Azure's, or endpoints of one's own.

@@ -7,7 +7,7 @@ use vk_aci::Redacted;
 
 use super::file::KubeProxyTable;
 use super::merge::Said;
-use super::values::{Cidr, FilePath};
+use super::values::{Cidr, FilePath, Server};
 use super::{KubeProxy, Reading};
 
 /// azure-aci's default: what AKS gave to nodes.
@@ -25,7 +25,7 @@ const WHY: &str = "kube-proxy beside a pod signs in with it; it goes to Azure";
 /// What is said of it, by variables but for the table.
 pub(super) struct Parts {
     pub(super) table: Option<KubeProxyTable>,
-    pub(super) master: Option<String>,
+    pub(super) master: Option<Server>,
     pub(super) cluster_cidr: Option<Cidr>,
 }
 
@@ -38,7 +38,9 @@ impl Parts {
         let names = ("CLUSTER_CIDR", "kube-proxy.cluster-cidr");
         let said = Said { names, variable: plain(self.cluster_cidr), account: None, file: plain(cluster_cidr) };
         let cluster_cidr = said.counts(reading).unwrap_or_else(|| CLUSTER_CIDR.to_owned());
-        let said = Said { names: ("MASTER_URI", SERVER), variable: self.master, account: None, file: server };
+        let plain = |server: Option<Server>| server.map(|Server(url)| url);
+        let names = ("MASTER_URI", SERVER);
+        let said = Said { names, variable: plain(self.master), account: None, file: plain(server) };
         let kubeconfig = match (kubeconfig, said.counts(reading)) {
             (Some(FilePath(path)), _) => text(&path, FIELD, reading)?,
             (None, Some(server)) => of_service_account(&server, reading)?,

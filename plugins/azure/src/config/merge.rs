@@ -50,7 +50,7 @@ pub(super) fn config(
         capacity((variables.cpu, file.cpu), (variables.memory, file.memory), (variables.pods, file.pods), reading);
     let network = network::Parts {
         subnet: (variables.subnet, file.subnet),
-        cidr: variables.subnet_cidr.or(file.subnet_cidr),
+        cidr: (variables.subnet_cidr, file.subnet_cidr),
         vnet: (variables.vnet, file.vnet),
         resource_group: (variables.vnet_resource_group, file.vnet_resource_group),
         subscription: (variables.vnet_subscription, file.vnet_subscription),

@@ -10,7 +10,7 @@ use crate::resource::Subnet;
 /// What variables and the file say of it, in this order.
 pub(super) struct Parts {
     pub(super) subnet: (Option<SubnetRef>, Option<SubnetRef>),
-    pub(super) cidr: Option<Cidr>,
+    pub(super) cidr: (Option<Cidr>, Option<Cidr>),
     pub(super) vnet: (Option<Name>, Option<Name>),
     pub(super) resource_group: (Option<Name>, Option<Name>),
     pub(super) subscription: (Option<Name>, Option<Name>),
@@ -26,11 +26,14 @@ impl Parts {
     pub(super) fn subnet(self, account: Option<&Account>, own: Option<&str>, reading: &mut Reading) -> Option<Subnet> {
         let names = ("ACI_SUBNET_NAME", "SubnetName");
         let subnet = Said { names, variable: self.subnet.0, account: None, file: self.subnet.1 }.counts(reading);
-        if let Some(Cidr(range)) = &self.cidr {
-            match &subnet {
-                None => reading.mistake("SubnetCIDR", "it is the range of a subnet, and SubnetName is missing"),
-                Some(_) => reading.told.push(format!(
-                    "SubnetCIDR {range} does not count: the subnet must be there, and is neither made nor changed \
+        let (variable, file) = &self.cidr;
+        for (who, range) in [("ACI_SUBNET_CIDR", variable), ("SubnetCIDR", file)] {
+            match (range, &subnet) {
+                (None, _) => {}
+                // Whoever writes a range means pods to be in it, and without a subnet they are on the internet.
+                (Some(_), None) => reading.mistake(who, "it is the range of a subnet, and SubnetName is missing"),
+                (Some(Cidr(range)), Some(_)) => reading.told.push(format!(
+                    "{who} {range} does not count: the subnet must be there, and is neither made nor changed \
                      (az network vnet subnet create --delegations Microsoft.ContainerInstance/containerGroups)"
                 )),
             }

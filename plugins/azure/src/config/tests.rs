@@ -143,9 +143,11 @@ fn a_subnet_is_found_by_its_name_or_named_whole() {
     assert_eq!(config("subnet = \"aci\"\nvnet = \"v\"").network.subnet, path.parse().ok());
     assert_eq!(config(&format!("subnet = \"{path}\"")).network.subnet, path.parse().ok());
     assert_eq!(fields(&read("subnet = \"aci\"")), ["vnet"]);
-    assert_eq!(fields(&read("SubnetCIDR = \"10.0.0.0/24\"")), ["SubnetCIDR"]);
+    assert_eq!(fields(&read("SubnetCIDR = \"10.0.0.0/24\"")), ["SubnetCIDR"], "no pod would be in it");
     let reading = read("subnet = \"aci\"\nvnet = \"v\"\nSubnetCIDR = \"10.0.0.0/24\"");
     assert!(reading.told()[0].contains("az network vnet subnet create"), "{:?}", reading.told());
+    testing::variable("ACI_SUBNET_CIDR", "10.0.0.0/24");
+    assert_eq!(fields(&read("")), ["ACI_SUBNET_CIDR"]);
 }
 
 #[test]
@@ -190,6 +192,25 @@ fn the_workspace_is_said_by_variables_by_a_file_or_by_the_table() {
 }
 
 #[test]
+fn what_a_file_or_a_script_leaves_around_a_value_is_no_part_of_it() {
+    testing::reset();
+    for (name, value) in [
+        ("LOG_ANALYTICS_ID", "w\n"),
+        ("LOG_ANALYTICS_KEY", " k\r\n"),
+        ("CLUSTER_RESOURCE_ID", "\t/clusters/c "),
+        ("ACI_REGION", " \n"),
+    ] {
+        testing::variable(name, value);
+    }
+    let config = config("");
+    let Workspace { analytics, cluster } = config.log_analytics.unwrap();
+    assert_eq!((analytics.workspace_id.as_str(), analytics.workspace_key.expose().as_str()), ("w", "k"));
+    assert_eq!((cluster.as_deref(), config.region.as_str()), (Some("/clusters/c"), "westeurope"));
+    testing::variable("LOG_ANALYTICS_KEY", " ");
+    assert_eq!(fields(&read("")), ["LOG_ANALYTICS_KEY"], "it is missing");
+}
+
+#[test]
 fn kube_proxy_signs_in_with_a_file_or_as_the_host() {
     testing::reset();
     let subnet = "subnet = \"aci\"\nvnet = \"v\"\n";
@@ -202,7 +223,11 @@ fn kube_proxy_signs_in_with_a_file_or_as_the_host() {
         ("apiVersion: v1\nkind: Config\n", "10.1.0.0/16")
     );
     assert_eq!(fields(&read("[kube-proxy]\ncluster-cidr = \"10.1.0.0/16\"")), ["kube-proxy.kubeconfig"]);
-    testing::variable("MASTER_URI", "https://10.0.0.1");
+    for wrong in ["http://10.0.0.1", "https://me@10.0.0.1", "10.0.0.1 10.0.0.2"] {
+        testing::variable("MASTER_URI", wrong);
+        assert_eq!(fields(&read("")), ["MASTER_URI"], "{wrong}");
+    }
+    testing::variable("MASTER_URI", " 10.0.0.1\n");
     assert_eq!(config("").kube_proxy, None, "there is no subnet");
     testing::file(kube_proxy::AUTHORITY, b"CA");
     testing::file(kube_proxy::TOKEN, b"s3cret\n");
@@ -247,6 +272,8 @@ fn a_mistake_has_its_field_and_line() {
             "line 3: it is missing; write it like vault-base-url",
             "encryption.vault-base-url",
         ),
+        ("[kube-proxy]\nserver = \"http://a\"", "line 4: \"http://a\" is no API server", "kube-proxy.server"),
+        ("[budgets]\ncreates = []", "line 4: it has no rate; write it like [\"100/5m\"]", "budgets.creates"),
         (
             "[kube-proxy]\nkubeconfig = \"relative\"",
             "line 4: \"relative\" must be an absolute path",

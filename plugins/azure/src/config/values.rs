@@ -179,6 +179,20 @@ impl FromStr for Origin {
     }
 }
 
+/// The API server, as clients of Kubernetes read it: without a scheme it is asked with TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Server(pub(crate) String);
+
+impl FromStr for Server {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+        let server = url.parse().map(|Origin(url)| Self(url));
+        server.map_err(|_| format!("{text:?} is no API server; write it like https://10.0.0.1:443"))
+    }
+}
+
 /// What may stand in a header of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HeaderText(pub(crate) String);

@@ -8,7 +8,7 @@ use vk_provider::config;
 use vk_provider::plugin::Want;
 
 use super::Reading;
-use super::values::{Amount, Cidr, FilePath, HeaderText, Name, Region, SubnetRef, Switch};
+use super::values::{Amount, Cidr, FilePath, HeaderText, Name, Region, Server, SubnetRef, Switch};
 
 /// What each of them is for.
 const ALL: [(&str, &str); 18] = [
@@ -50,7 +50,7 @@ pub(super) struct Variables {
     pub(super) workspace_id: Option<String>,
     pub(super) workspace_key: Option<Redacted>,
     pub(super) cluster: Option<String>,
-    pub(super) master: Option<String>,
+    pub(super) master: Option<Server>,
     pub(super) cluster_cidr: Option<Cidr>,
     pub(super) realtime_metrics: Option<Switch>,
 }
@@ -76,17 +76,21 @@ impl Variables {
             pods: parsed(reading, "ACI_QUOTA_POD"),
             user_agent: parsed(reading, "ACI_EXTRA_USER_AGENT"),
             analytics_file: parsed(reading, "LOG_ANALYTICS_AUTH_LOCATION"),
-            workspace_id: config::variable("LOG_ANALYTICS_ID"),
-            workspace_key: config::variable("LOG_ANALYTICS_KEY").map(Redacted::from),
-            cluster: config::variable("CLUSTER_RESOURCE_ID"),
-            master: config::variable("MASTER_URI"),
+            workspace_id: trimmed("LOG_ANALYTICS_ID"),
+            workspace_key: trimmed("LOG_ANALYTICS_KEY").map(Redacted::from),
+            cluster: trimmed("CLUSTER_RESOURCE_ID"),
+            master: parsed(reading, "MASTER_URI"),
             cluster_cidr: parsed(reading, "CLUSTER_CIDR"),
             realtime_metrics: parsed(reading, "ENABLE_REAL_TIME_METRICS"),
         }
     }
 }
 
+/// Without the blanks and line breaks that files and scripts leave; none: there is nothing else.
+fn trimmed(name: &str) -> Option<String> {
+    config::variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
 fn parsed<T: FromStr<Err: fmt::Display>>(reading: &mut Reading, name: &str) -> Option<T> {
-    let text = config::variable(name)?;
-    text.trim().parse().map_err(|why: T::Err| reading.mistake(name, why.to_string())).ok()
+    trimmed(name)?.parse().map_err(|why: T::Err| reading.mistake(name, why.to_string())).ok()
 }

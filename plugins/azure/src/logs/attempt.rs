@@ -1,8 +1,8 @@
 //! Which attempt of a container there is.
 
 use vk_aci::Group;
-use vk_aci::group::{ContainerView, RunState};
-use vk_provider::status::ContainerState;
+use vk_aci::group::{ContainerState, ContainerView};
+use vk_provider::status;
 
 use crate::observe;
 
@@ -17,28 +17,25 @@ pub(super) struct Attempt {
 impl Attempt {
     /// The present one; none: there is no such container.
     pub(super) fn of(group: &Group, container: &str) -> Option<Self> {
-        let properties = &group.properties;
-        let init = properties.init_containers.iter().map(|it| (&it.name, &it.properties.instance_view));
-        let ordinary = properties.containers.iter().map(|it| (&it.name, &it.properties.instance_view));
-        let (_, view) = init.chain(ordinary).find(|(name, _)| *name == container)?;
-        let number = view.as_ref().map_or(0, |view| view.restart_count);
-        let state = |view: &ContainerView| view.current_state.as_ref().map(|state| state.state.clone());
-        let state = view.as_ref().and_then(state);
-        let has_begun = number > 0
-            || matches!(state, Some(RunState::Running | RunState::Terminated | RunState::Other(_)))
-            || view.as_ref().is_some_and(|view| view.previous_state.is_some());
-        let waits = (!has_begun).then(|| waiting(group, container));
-        Some(Self { number, is_over: matches!(state, Some(RunState::Terminated)), waits })
+        let (_, view) = group.properties.views().find(|(name, _)| *name == container)?;
+        let state = view.and_then(|view| view.current_state.as_ref());
+        Some(Self {
+            number: view.map_or(0, |view| view.restart_count),
+            is_over: state.is_some_and(ContainerState::has_ended),
+            waits: (!view.is_some_and(ContainerView::has_begun)).then(|| waiting(group, container)),
+        })
     }
 }
 
 /// Why a container waits, as its status says.
 fn waiting(group: &Group, container: &str) -> String {
-    let status = observe::pending(group);
-    let mut all = status.init_container_statuses.into_iter().chain(status.container_statuses);
+    let pod = observe::pending(group);
+    let mut all = pod.init_container_statuses.into_iter().chain(pod.container_statuses);
     let state = all.find(|status| status.name == container).and_then(|status| status.state);
     match state {
-        Some(ContainerState::Waiting(waiting)) => waiting.reason.map_or_else(String::new, |reason| reason.into_owned()),
+        Some(status::ContainerState::Waiting(waiting)) => {
+            waiting.reason.map_or_else(String::new, |reason| reason.into_owned())
+        }
         _ => "ContainerCreating".to_owned(),
     }
 }

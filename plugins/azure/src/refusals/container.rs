@@ -73,11 +73,9 @@ fn of_restart(spec: &Spec, placed: Placed<'_>) -> Result<()> {
 }
 
 fn of_init(placed: Placed<'_>) -> Result<()> {
-    let Container { ports, resources, liveness_probe, readiness_probe, .. } = placed.container;
+    let Container { ports, liveness_probe, readiness_probe, .. } = placed.container;
     for (field, is_set, why) in [
         ("ports", !ports.is_empty(), "an init container gets no port of the group"),
-        ("resources.requests", !resources.requests.is_empty(), "an init container has all that the group has"),
-        ("resources.limits", !resources.limits.is_empty(), "an init container has all that the group has"),
         ("livenessProbe", liveness_probe.is_some(), "an init container is not probed"),
         ("readinessProbe", readiness_probe.is_some(), "an init container is not probed"),
     ] {
@@ -168,8 +166,6 @@ mod tests {
         for (fields, field) in [
             (r#""restartPolicy":"Always""#, "restartPolicy"),
             (r#""ports":[{"containerPort":80}]"#, "ports"),
-            (r#""resources":{"requests":{"cpu":"1"}}"#, "resources.requests"),
-            (r#""resources":{"limits":{"cpu":"1"}}"#, "resources.limits"),
             (r#""livenessProbe":{"exec":{}}"#, "livenessProbe"),
             (r#""readinessProbe":{"exec":{}}"#, "readinessProbe"),
         ] {

@@ -6,7 +6,7 @@ use vk_provider::Result;
 use super::Scene;
 use crate::annotations::{IDENTITY, KEY_IDENTITY, PULL_IDENTITY, SUBNET};
 use crate::config::Allowed;
-use crate::refusals::refuse;
+use crate::refusals::refuse_annotation;
 use crate::resource::Path;
 
 /// # Errors
@@ -25,6 +25,5 @@ fn is_among<K>(annotation: &str, path: &Path<K>, allowed: Option<&[Path<K>]>) ->
     if allowed.is_none_or(|allowed| allowed.contains(path)) {
         return Ok(());
     }
-    let why = "the node's configuration does not allow pods to name it";
-    Err(refuse(format!("metadata.annotations[{annotation}]"), why))
+    Err(refuse_annotation(annotation, "the node's configuration does not allow pods to name it"))
 }

@@ -6,7 +6,7 @@ use vk_provider::{Result, pod};
 use super::{Notice, Scene};
 use crate::annotations::DNS;
 use crate::limits::{NAMESERVERS, SEARCH_LINE, SEARCHES};
-use crate::refusals::{annotation, refuse};
+use crate::refusals::{annotation, refuse, refuse_annotation};
 
 /// The kubelet's reason.
 const REASON: &str = "DNSConfigForming";
@@ -21,7 +21,7 @@ pub(super) fn of(scene: Scene<'_>, notices: &mut Vec<Notice>) -> Result<Option<D
         return if contradicts { Err(annotation(DNS, why)) } else { Ok(None) };
     }
     let none = |why: &str| match scene.wishes.dns {
-        Some(true) => Err(refuse(format!("metadata.annotations[{DNS}]"), why)),
+        Some(true) => Err(refuse_annotation(DNS, why)),
         _ => Ok(None),
     };
     if scene.subnet().is_none() {

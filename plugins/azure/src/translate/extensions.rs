@@ -12,7 +12,7 @@ use super::Scene;
 use super::placement::Placement;
 use crate::annotations::KUBE_PROXY;
 use crate::config::KubeProxy;
-use crate::refusals::refuse;
+use crate::refusals::refuse_annotation;
 
 const VERSION: &str = "1.0";
 /// The only one that Azure's extension was ever asked for.
@@ -29,7 +29,7 @@ pub(super) fn of(scene: Scene<'_>, placement: &Placement) -> Result<Vec<Extensio
     let proxy = scene.config.kube_proxy.as_ref().filter(|_| possible && wanted != Some(false));
     if wanted == Some(true) && proxy.is_none() {
         let why = if possible { "this node has no [kube-proxy] to give" } else { "it takes a subnet, and Linux" };
-        return Err(refuse(format!("metadata.annotations[{KUBE_PROXY}]"), why));
+        return Err(refuse_annotation(KUBE_PROXY, why));
     }
     let metrics = (possible && scene.config.realtime_metrics).then(metrics);
     Ok(proxy.map(kube_proxy).into_iter().chain(metrics).collect())

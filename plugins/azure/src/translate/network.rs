@@ -1,14 +1,14 @@
 //! Where a group is reached, and what it reaches.
 
 use vk_aci::group::{DnsConfig, IpAddress, IpAddressType, SubnetId};
-use vk_provider::{Error, Result};
+use vk_provider::Result;
 
 use super::placement::Placement;
 use super::ports::{self, Open};
 use super::{Notice, Scene, dns};
 use crate::annotations::{DNS_LABEL, PUBLIC_IP};
 use crate::limits;
-use crate::refusals::{refuse, too_much};
+use crate::refusals::{refuse_annotation, too_much};
 
 /// Where a group is.
 #[derive(Debug)]
@@ -40,11 +40,11 @@ fn address(scene: Scene<'_>, placement: &Placement, open: &[Open]) -> Result<Opt
         None
     };
     if let Some(why) = cannot.filter(|_| wishes.public_ip == Some(true)) {
-        return Err(refused(PUBLIC_IP, why));
+        return Err(refuse_annotation(PUBLIC_IP, why));
     }
     if cannot.is_some() || !wanted || placement.is_spot() {
         let why = cannot.unwrap_or("the pod gets no public address");
-        return if wishes.dns_label.is_some() { Err(refused(DNS_LABEL, why)) } else { Ok(None) };
+        return if wishes.dns_label.is_some() { Err(refuse_annotation(DNS_LABEL, why)) } else { Ok(None) };
     }
     if let Some(sixth) = open.get(limits::PORTS) {
         let why = format!(
@@ -59,8 +59,4 @@ fn address(scene: Scene<'_>, placement: &Placement, open: &[Open]) -> Result<Opt
         dns_name_label: wishes.dns_label.clone(),
         ..IpAddress::default()
     }))
-}
-
-fn refused(name: &str, why: &str) -> Error {
-    refuse(format!("metadata.annotations[{name}]"), why)
 }

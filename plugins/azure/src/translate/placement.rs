@@ -1,12 +1,12 @@
 //! What a group runs on: kind of machine, price, zone.
 
 use vk_aci::group::{ConfidentialComputeProperties, Priority, Sku};
-use vk_provider::{Error, Result};
+use vk_provider::Result;
 
 use super::Scene;
 use crate::annotations::{DNS_LABEL, PRIORITY, PUBLIC_IP, SKU, SUBNET, ZONES};
 use crate::limits::{self, Size};
-use crate::refusals::refuse;
+use crate::refusals::refuse_annotation;
 
 /// Hundredths of a core: a confidential group in a virtual network may have one core more.
 const CONFIDENTIAL_IN_SUBNET: i64 = 3200;
@@ -45,7 +45,7 @@ pub(super) fn of(scene: Scene<'_>) -> Result<Placement> {
     let mut placement = Placement { sku, priority, zone, confidential, most: limits::MOST_STANDARD };
     if placement.is_confidential() {
         if !scene.is_linux() {
-            return Err(refused(SKU, "confidential groups are of Linux"));
+            return Err(refuse_annotation(SKU, "confidential groups are of Linux"));
         }
         placement.most = limits::MOST_CONFIDENTIAL;
         if scene.subnet().is_some() {
@@ -71,12 +71,8 @@ fn check_spot(scene: Scene<'_>, placement: &Placement) -> Result<()> {
     ] {
         if is_set {
             let at = if own { name } else { PRIORITY };
-            return Err(refused(at, &format!("a group of priority Spot has no {what}")));
+            return Err(refuse_annotation(at, format!("a group of priority Spot has no {what}")));
         }
     }
     Ok(())
-}
-
-fn refused(name: &str, why: &str) -> Error {
-    refuse(format!("metadata.annotations[{name}]"), why)
 }

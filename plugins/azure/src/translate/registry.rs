@@ -34,23 +34,29 @@ pub(super) fn of(scene: Scene<'_>) -> Result<Registry> {
         let image = &placed.container.image;
         // Nothing was made before.
         let fitting = cluster::registry_credentials(&scene.pod.id, image).map_err(Error::effect_none)?;
-        match (fitting.into_iter().next(), identity) {
-            // The best of an image. Of two images of one registry the first one's counts: Azure knows one for each.
-            (Some(best), _) => registry.add(by_password(best)),
-            (None, Some(identity)) if is_azures(host(image)) => {
-                registry.add(by_identity(host(image), identity));
-                registry.identity = Some(identity.clone());
-            }
-            (None, _) => {}
-        }
+        registry.pull(image, fitting.into_iter().next(), identity);
     }
     Ok(registry)
 }
 
 impl Registry {
-    fn add(&mut self, credential: ImageRegistryCredential) {
-        if !self.credentials.iter().any(|other| other.server == credential.server) {
+    /// Takes the best credential for an image, or the identity. Of two images of one registry the first one's counts: Azure knows one
+    /// for each.
+    fn pull(&mut self, image: &str, best: Option<Credential>, identity: Option<&Identity>) {
+        match (best, identity) {
+            (Some(best), _) => self.add(by_password(best), None),
+            (None, Some(identity)) if is_azures(host(image)) => {
+                self.add(by_identity(host(image), identity), Some(identity));
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// A group has no identity that it does not sign in with: any program in it could sign in with that too.
+    fn add(&mut self, credential: ImageRegistryCredential, identity: Option<&Identity>) {
+        if self.credentials.iter().all(|other| other.server != credential.server) {
             self.credentials.push(credential);
+            self.identity = self.identity.take().or(identity.cloned());
         }
     }
 }
@@ -85,6 +91,30 @@ fn is_azures(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_identity_that_nothing_is_pulled_with_is_not_given() {
+        let identity: Identity =
+            "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/pull"
+                .parse()
+                .unwrap();
+        let secret = |server: &str| Credential {
+            server: server.to_owned(),
+            username: "me".to_owned(),
+            password: "s3cret".to_owned(),
+        };
+        let pulled = |images: [(&str, Option<Credential>); 2]| {
+            let mut registry = Registry::default();
+            images.into_iter().for_each(|(image, best)| registry.pull(image, best, Some(&identity)));
+            let by_identity = registry.credentials.iter().filter(|credential| credential.identity.is_some()).count();
+            (registry.credentials.len(), by_identity, registry.identity.is_some())
+        };
+        let (team, other) = ("mine.azurecr.io/team/a", "mine.azurecr.io/other/b");
+        assert_eq!(pulled([(team, Some(secret("mine.azurecr.io"))), (other, None)]), (1, 0, false));
+        assert_eq!(pulled([(other, None), (team, Some(secret("mine.azurecr.io")))]), (1, 1, true));
+        assert_eq!(pulled([(other, None), (team, None)]), (1, 1, true));
+        assert_eq!(pulled([(other, None), ("r.example/a", Some(secret("r.example")))]), (2, 1, true));
+    }
 
     #[test]
     fn azures_own_registries_are_known_by_their_names() {

@@ -9,7 +9,7 @@ use vk_provider::{Error, Result};
 
 use super::Notice;
 use crate::limits::{CPU_STEP_MILLIS, DEFAULT, LEAST, MEMORY_STEP_BYTES, STORAGE, Size};
-use crate::manifest::{Placed, Spec};
+use crate::manifest::{List, Placed, Resources, Spec};
 use crate::refusals::{refuse, too_much};
 
 const CPU: &str = "cpu";
@@ -40,11 +40,30 @@ pub(super) fn of(spec: &Spec, most: Size, notices: &mut Vec<Notice>) -> Result<V
     }
     check_most(spec, &asked, most)?;
     let total = self::sum(&asked);
+    check_init(spec, total)?;
     let all = spec.ordinary().zip(asked);
     Ok(all.map(|(placed, asked)| asked.within(total, placed, notices)).collect())
 }
 
 fn of_container(placed: Placed<'_>) -> Result<Asked> {
+    check_names(placed)?;
+    let Resources { requests, limits, .. } = &placed.container.resources;
+    let request = Size {
+        cpu: steps(requests, CPU).unwrap_or(DEFAULT.cpu),
+        memory: steps(requests, MEMORY).unwrap_or(DEFAULT.memory),
+    };
+    Ok(Asked { request, cpu_limit: steps(limits, CPU), memory_limit: steps(limits, MEMORY) })
+}
+
+/// An amount in Azure's steps, rounded up; none: nothing is said.
+fn steps(amounts: &BTreeMap<String, Quantity>, name: &str) -> Option<i64> {
+    let amount = amounts.get(name)?;
+    let (amount, step) =
+        if name == CPU { (amount.millis(), CPU_STEP_MILLIS) } else { (amount.whole(), MEMORY_STEP_BYTES) };
+    Some((amount / step + i64::from(amount % step > 0)).max(1))
+}
+
+fn check_names(placed: Placed<'_>) -> Result<()> {
     let resources = &placed.container.resources;
     if !resources.claims.is_empty() {
         return Err(refuse(placed.field("resources.claims"), "Azure allocates no devices"));
@@ -54,18 +73,7 @@ fn of_container(placed: Placed<'_>) -> Result<Asked> {
             check_name(name).map_err(|why| refuse(placed.field(&format!("resources.{list}[{name}]")), why))?;
         }
     }
-    let steps = |amounts: &BTreeMap<String, Quantity>, name: &str| {
-        let amount = amounts.get(name)?;
-        let (amount, step) =
-            if name == CPU { (amount.millis(), CPU_STEP_MILLIS) } else { (amount.whole(), MEMORY_STEP_BYTES) };
-        Some((amount / step + i64::from(amount % step > 0)).max(1))
-    };
-    let request = Size {
-        cpu: steps(&resources.requests, CPU).unwrap_or(DEFAULT.cpu),
-        memory: steps(&resources.requests, MEMORY).unwrap_or(DEFAULT.memory),
-    };
-    let (cpu_limit, memory_limit) = (steps(&resources.limits, CPU), steps(&resources.limits, MEMORY));
-    Ok(Asked { request, cpu_limit, memory_limit })
+    Ok(())
 }
 
 fn check_name(name: &str) -> Result<(), &'static str> {
@@ -80,12 +88,19 @@ fn check_name(name: &str) -> Result<(), &'static str> {
 /// measures what a container takes.
 fn check_storage(spec: &Spec) -> Result<()> {
     let mut sum: i64 = 0;
-    for placed in spec.ordinary() {
+    for placed in spec.all() {
         let resources = &placed.container.resources;
         let amount =
             |amounts: &BTreeMap<String, Quantity>| amounts.get(STORAGE_NAME).map_or(0, |amount| amount.whole());
-        sum = sum.saturating_add(amount(&resources.requests));
-        for (list, amount) in [("requests", sum), ("limits", amount(&resources.limits))] {
+        let requested = match placed.list {
+            // It is over before the others write anything.
+            List::Init => amount(&resources.requests),
+            List::Ordinary => {
+                sum = sum.saturating_add(amount(&resources.requests));
+                sum
+            }
+        };
+        for (list, amount) in [("requests", requested), ("limits", amount(&resources.limits))] {
             if amount > STORAGE {
                 let field = placed.field(&format!("resources.{list}[{STORAGE_NAME}]"));
                 return Err(too_much(field, "a group has 50 GB for all its containers together"));
@@ -100,6 +115,25 @@ fn sum(asked: &[Asked]) -> Size {
         cpu: sum.cpu.saturating_add(request.cpu),
         memory: sum.memory.saturating_add(request.memory),
     })
+}
+
+/// An init container has all that the group has, and Azure takes no sizes of it. So what it requests, by itself or by a LimitRange of
+/// its namespace, has to be there and no more. Its limits mean nothing: nobody holds it to less.
+fn check_init(spec: &Spec, total: Size) -> Result<()> {
+    for placed in spec.init() {
+        check_names(placed)?;
+        let requests = &placed.container.resources.requests;
+        for (name, there, all) in [
+            (CPU, total.cpu, format!("{} cores", cores(total.cpu))),
+            (MEMORY, total.memory, format!("{} GB", gigabytes(total.memory))),
+        ] {
+            if steps(requests, name).is_some_and(|asked| asked > there) {
+                let why = format!("the group has what spec.containers request together, {all}: request more there");
+                return Err(too_much(placed.field(&format!("resources.requests[{name}]")), why));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// At the container that requests the most.

@@ -99,6 +99,36 @@ fn what_azure_does_not_give_is_refused() {
 }
 
 #[test]
+fn an_init_container_has_what_the_group_has() {
+    // Of two cores and 4 GB.
+    let sized = |resources: &str| {
+        let spec = parse(&format!(
+            r#"{{"initContainers":[{{"name":"first"}},{{"name":"second","resources":{resources}}}],"containers":[{{"name":"a","resources":
+            {{"requests":{{"cpu":"1500m","memory":"3G"}}}}}},{{"name":"b","resources":{{"requests":{{"cpu":"500m","memory":"1G"}}}}}}]}}"#
+        ));
+        let sizes = of(&spec, MOST_STANDARD, &mut Vec::new()).map_err(|error| error.field.unwrap())?;
+        Ok::<_, String>(sizes.iter().map(|size| size.requests.cpu).collect::<Vec<_>>())
+    };
+    for resources in [
+        // As a LimitRange fills them in.
+        r#"{"requests":{"cpu":"500m","memory":"512Mi"},"limits":{"cpu":"1","memory":"1Gi"}}"#,
+        r#"{"requests":{"cpu":"2","memory":"4G","ephemeral-storage":"50G"}}"#,
+        r#"{"limits":{"cpu":"8","memory":"32G"}}"#,
+    ] {
+        assert_eq!(sized(resources), Ok(vec![1.5, 0.5]), "{resources}");
+    }
+    for (resources, field) in [
+        (r#"{"requests":{"cpu":"2001m"}}"#, "requests[cpu]"),
+        (r#"{"requests":{"memory":"4Gi"}}"#, "requests[memory]"),
+        (r#"{"requests":{"ephemeral-storage":"51G"}}"#, "requests[ephemeral-storage]"),
+        (r#"{"limits":{"nvidia.com/gpu":"1"}}"#, "limits[nvidia.com/gpu]"),
+        (r#"{"claims":[{"name":"x"}]}"#, "claims"),
+    ] {
+        assert_eq!(sized(resources), Err(format!("spec.initContainers[1].resources.{field}")));
+    }
+}
+
+#[test]
 fn the_largest_group_depends_on_its_kind() {
     for (requests, most, fits) in [
         (r#"{"cpu":"31","memory":"240G"}"#, MOST_STANDARD, true),
