@@ -123,10 +123,12 @@ pub(crate) fn note(id: &PodRef, group: Group, revision: Option<String>) -> Resul
         let status = match before {
             // What has ended has ended, whatever Azure makes of it.
             Some(before) if before.is_final() => before.status.clone(),
-            before => {
-                let known = || before.map(|before| before.status.clone());
-                status.clone().or_else(known).unwrap_or_else(|| observe::pending(&group))
-            }
+            before => match (&status, before) {
+                (Some(status), Some(before)) => observe::after(&before.status, status.clone()),
+                (Some(status), None) => status.clone(),
+                (None, Some(before)) => before.status.clone(),
+                (None, None) => observe::pending(&group),
+            },
         };
         Seen { revision: revision.clone(), status }
     })?;
