@@ -1,5 +1,6 @@
 //! Request rates that Azure publishes, kept by the host for all calls together, so that nothing is asked that would be
-//! refused with 429. Deletes have budgets of their own: creates never starve them.
+//! refused with 429. Deletes have budgets of their own: creates never starve them. Nor do removals that the provider makes of its own
+//! accord, which have half of them.
 //!
 //! | who counts | what | so many |
 //! | --- | --- | --- |
@@ -13,6 +14,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use vk_provider::plugin::Budget;
+
+use crate::ledger::millis;
 
 /// Of Resource Manager: methods, the bucket, and what fills it in a second.
 const BUCKETS: [(&[&str], u32, u32); 3] =
@@ -72,6 +75,32 @@ impl Rates {
             window: Duration::from_secs(seconds),
         };
         GROUPS.map(rate).to_vec()
+    }
+
+    /// Takes a removal that nobody waits for: of those there are half as many as Azure takes, as somebody waits for the others.
+    /// `taken` is what is kept between two of them, at first nothing. Returns whether there was one left.
+    pub(crate) fn take_removal(&self, taken: &mut Vec<u64>, now: u64) -> bool {
+        let rates = self.deletes.clone().unwrap_or_else(|| self.published());
+        taken.resize(rates.len(), 0);
+        let all: Option<Vec<u64>> =
+            rates.iter().zip(taken.iter()).map(|(rate, taken)| rate.half(*taken, now)).collect();
+        let is_left = all.is_some();
+        if let Some(all) = all {
+            *taken = all;
+        }
+        is_left
+    }
+}
+
+impl Rate {
+    /// Takes one of half of the rate: half of that at once, and the rest evenly, so that no window has more of them. `taken`: when all
+    /// that was taken will have come back, and what that is then; none: there is none left.
+    fn half(self, taken: u64, now: u64) -> Option<u64> {
+        let half = u64::from(self.requests / 2);
+        let at_once = half.div_ceil(2);
+        let interval = millis(self.window).div_ceil((half - at_once).max(1));
+        let is_left = half > 0 && taken <= now.saturating_add(interval.saturating_mul(at_once - 1));
+        is_left.then(|| taken.max(now).saturating_add(interval))
     }
 }
 
@@ -135,6 +164,40 @@ mod tests {
         assert_eq!(budgets.iter().map(|budget| budget.requests).max(), Some(18_000));
         assert!(budgets.iter().all(|budget| budget.origin == "https://localhost:8443"));
         assert_eq!(budgets[3].paths, [format!("/arm{PATH}")]);
+    }
+
+    #[test]
+    fn removals_that_nobody_waits_for_take_half_of_the_deletes() {
+        let most = |taken: &[u64], window: u64| {
+            taken
+                .iter()
+                .map(|from| taken.iter().filter(|at| (*from..*from + window * 1000).contains(*at)).count())
+                .max()
+        };
+        let rates = |deletes: &[&str]| Rates {
+            deletes: Some(deletes.iter().map(|rate| rate.parse().unwrap()).collect()),
+            ..Rates::default()
+        };
+        for (rates, windows) in [
+            (published(1), vec![(300, 50), (3600, 150)]),
+            (published(2), vec![(300, 100), (3600, 300)]),
+            (rates(&["7/1m"]), vec![(60, 3)]),
+            (rates(&["2/1h"]), vec![(3600, 1)]),
+            (rates(&["1/1h"]), vec![(3600, 0)]),
+        ] {
+            let mut kept = Vec::new();
+            let taken: Vec<u64> = (0..14_400)
+                .map(|second| 1_800_000_000_000 + second * 1000)
+                .filter(|at| rates.take_removal(&mut kept, *at))
+                .collect();
+            for (window, half) in windows {
+                let most = most(&taken, window).unwrap_or(0);
+                assert!(most <= half && most + 1 >= half, "{most} in {window} s of {rates:?}");
+            }
+        }
+        let mut kept = Vec::new();
+        let at_once = (0..100).filter(|_| published(1).take_removal(&mut kept, 1_800_000_000_000)).count();
+        assert_eq!(at_once, 25);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! News of pods: what the ledger's changes tell, which are kept up to date by looks meanwhile.
 //!
 //! ```text
-//! next ─┬─ poller: what is due is listed and looked at         ─▶ the ledger, if something changed
+//! next ─┬─ poller: what is due is listed, looked at, stopped   ─▶ the ledger, if something changed
 //!       ├─ ledger: what changed since the cursor's revision?   ─▶ told, and it is over
 //!       └─ else: wait for the ledger, the next look, the end
 //! ```

@@ -28,8 +28,10 @@ pub(crate) const PODS: &str = "pods/";
 const WORK: &str = "work/";
 const LOOKS: &str = "looks/";
 const BEAT: &str = "beat";
-/// After so long a removal that goes on is asked for again.
+/// After so long a stop or a removal that goes on is asked for again.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// The same of one that came to nothing.
+const AGAIN: Duration = Duration::from_secs(60);
 /// What is in memory alone is forgotten so long after it was last written, if nobody has removed it.
 const FORGOTTEN: Duration = Duration::from_secs(3600);
 
@@ -65,10 +67,16 @@ pub(crate) struct Work {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<Cause>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) removal: Option<Removal>,
+    pub(crate) removal: Option<Accepted>,
     /// Its group was stopped from here, as the pod had ended.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) stopped: bool,
+    /// That stop, until it is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stop: Option<Accepted>,
+    /// It was stopped before anything in it had begun, as there was no room to remove it: it is removed once there is.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) vacant: bool,
     /// Its group is removed from here, as it came to nothing: the pod is as it was last seen.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) given_up: bool,
@@ -77,20 +85,23 @@ pub(crate) struct Work {
     pub(crate) told: BTreeMap<String, i32>,
 }
 
-/// A removal that Azure took.
+/// A stop or a removal that Azure took.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Removal {
+pub(crate) struct Accepted {
     /// When, in unix milliseconds.
     pub(crate) at: u64,
     /// How far it is; none: the group itself tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) operation: Option<Operation>,
+    /// It came to nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) failed: bool,
 }
 
-impl Removal {
+impl Accepted {
     /// It is not asked for again as yet.
     pub(crate) fn is_awaited(&self, now: u64) -> bool {
-        now <= self.at.saturating_add(millis(PATIENCE))
+        now <= self.at.saturating_add(millis(if self.failed { AGAIN } else { PATIENCE }))
     }
 }
 

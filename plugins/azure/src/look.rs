@@ -20,7 +20,7 @@ pub(crate) enum View {
     There(Box<Sight>),
     /// Azure does not show it yet.
     Young,
-    /// It was removed as it came to nothing: of the pod that is left.
+    /// There is none, as it came to nothing: of the pod that is left.
     GivenUp(Box<Seen>),
     /// It is gone, and nothing is kept of it any more.
     Gone,
@@ -44,17 +44,21 @@ impl Sight {
     /// When it is to be looked at again.
     pub(crate) fn look(&self, before: Option<&Look>, now: u64) -> Look {
         let state = self.group.properties.provisioning_state.as_ref();
-        let is_busy = self.work.operation.is_some() || self.work.removal.is_some() || end::due(self, now).is_some();
+        let Work { operation, removal, stop, .. } = &self.work;
+        // What the look before it has said of when to ask, or act, holds.
+        let kept = |is_there: bool, at: fn(&Look) -> u64| match before.map_or(0, at) {
+            _ if !is_there => 0,
+            0 => now,
+            at => at,
+        };
+        let act = kept(end::due(self, now).is_some(), |before| before.act);
+        let asked = kept(operation.is_some() || end::operation(&self.work).is_some(), |before| before.operation);
+        let is_busy = operation.is_some() || removal.is_some() || stop.is_some() || (1..=now).contains(&act);
         let pace = if is_busy { Pace::Changing } else { observe::pace(&self.group, &self.seen.status) };
         let changed = before.filter(|_| !self.is_news).map_or(now, |before| before.changed);
-        let operation = match (&self.work.operation, before) {
-            (None, _) => 0,
-            (Some(_), Some(before)) if before.operation > 0 => before.operation,
-            (Some(_), _) => now,
-        };
         let listed =
             before.map_or_else(|| state.map(ToString::to_string).unwrap_or_default(), |before| before.listed.clone());
-        Look { at: now, changed, listed, pace, urgent: false, operation, failures: 0 }
+        Look { at: now, changed, listed, pace, urgent: false, operation: asked, act, failures: 0 }
     }
 }
 
@@ -69,17 +73,37 @@ pub(crate) fn look(context: &Context, id: &PodRef) -> Result<View, Trouble> {
         }
         return Ok(View::There(Box::new(note(id, group, revision)?)));
     }
-    let work = ledger::work(id)?;
-    if work.given_up
-        && let Some(seen) = ledger::seen(id)?
-    {
-        return Ok(View::GivenUp(Box::new(seen)));
+    let mut work = ledger::work(id)?;
+    if !work.given_up && work.removal.is_none() && work.cause.is_none() {
+        if work.is_young(ledger::now()) {
+            return Ok(View::Young);
+        }
+        ask_why(context, id)?;
+        work = ledger::work(id)?;
     }
-    if work.removal.is_none() && work.cause.is_none() && work.is_young(ledger::now()) {
-        return Ok(View::Young);
+    match given_up(id, &work)? {
+        Some(seen) => Ok(View::GivenUp(Box::new(seen))),
+        None => {
+            ledger::clear(id)?;
+            Ok(View::Gone)
+        }
     }
-    ledger::clear(id)?;
-    Ok(View::Gone)
+}
+
+/// What is told of a pod that has no group as that came to nothing; none: of such a pod nothing is known, or it was to go.
+fn given_up(id: &PodRef, work: &Work) -> Result<Option<Seen>> {
+    let Some(seen) = ledger::seen(id)? else { return Ok(None) };
+    if work.given_up {
+        return Ok(Some(seen));
+    }
+    let Some(cause) = work.cause.as_ref().filter(|_| work.removal.is_none()) else { return Ok(None) };
+    // First: what is told of it must not get lost.
+    ledger::change(id, |work| work.given_up = true)?;
+    let (seen, _) = ledger::see(id, |before| match before.unwrap_or(&seen) {
+        before if before.is_final() => before.clone(),
+        Seen { revision, status } => Seen { revision: revision.clone(), status: observe::unmade(status, cause) },
+    })?;
+    Ok(Some(seen))
 }
 
 /// Asks why a group came to nothing, where its operation tells: what its pod fails for is told once.
@@ -96,7 +120,8 @@ fn ask_why(context: &Context, id: &PodRef) -> Result<(), Trouble> {
     Ok(())
 }
 
-const fn passes(error: &Error) -> bool {
+/// Whether it may be otherwise in a moment.
+pub(crate) const fn passes(error: &Error) -> bool {
     matches!(error.code, Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled)
 }
 
@@ -123,31 +148,54 @@ pub(crate) fn note(id: &PodRef, group: Group, revision: Option<String>) -> Resul
         let status = match before {
             // What has ended has ended, whatever Azure makes of it.
             Some(before) if before.is_final() => before.status.clone(),
-            before => {
-                let known = || before.map(|before| before.status.clone());
-                status.clone().or_else(known).unwrap_or_else(|| observe::pending(&group))
-            }
+            before => match (&status, before) {
+                (Some(status), Some(before)) => observe::after(&before.status, status.clone()),
+                (Some(status), None) => status.clone(),
+                (None, Some(before)) => before.status.clone(),
+                (None, None) => observe::pending(&group),
+            },
         };
         Seen { revision: revision.clone(), status }
     })?;
     Ok(Sight { group, seen, work, is_news })
 }
 
+/// What came of an operation.
+pub(crate) enum Outcome {
+    /// It goes on: when to ask again, in unix milliseconds.
+    Running(u64),
+    /// It is over, and why it came to nothing if it did.
+    Over(Option<Cause>),
+}
+
+/// Asks how far an operation is.
+///
+/// # Errors
+/// There was no answer, or Azure said no.
+pub(crate) fn outcome(context: &Context, operation: &Operation, period: u64) -> Result<Outcome, Trouble> {
+    match context.client.progress(operation) {
+        Ok(Progress::Running { after }) => {
+            Ok(Outcome::Running(ledger::now().saturating_add(after.map_or(0, ledger::millis).max(period))))
+        }
+        Ok(Progress::Succeeded) => Ok(Outcome::Over(None)),
+        Ok(Progress::Failed(Cause { code, .. })) if code.eq_ignore_ascii_case(OVERTAKEN) => Ok(Outcome::Over(None)),
+        Ok(Progress::Failed(cause)) => Ok(Outcome::Over(Some(cause))),
+        // It is forgotten: the group itself tells.
+        Err(failure) if failure.refusal().is_some_and(|refusal| matches!(refusal.status, 404 | 410)) => {
+            Ok(Outcome::Over(None))
+        }
+        Err(failure) => Err(failure.into()),
+    }
+}
+
 /// Asks how far the making or change of a pod is; returns when to ask again, in unix milliseconds, 0: it is over.
 ///
 /// # Errors
-/// There was no answer, Azure said no, or the store does not answer.
+/// As [`outcome`], or the store does not answer.
 pub(crate) fn ask(context: &Context, id: &PodRef, operation: &Operation, period: u64) -> Result<u64, Trouble> {
-    let cause = match context.client.progress(operation) {
-        Ok(Progress::Running { after }) => {
-            return Ok(ledger::now().saturating_add(after.map_or(0, ledger::millis).max(period)));
-        }
-        Ok(Progress::Succeeded) => None,
-        Ok(Progress::Failed(Cause { code, .. })) if code.eq_ignore_ascii_case(OVERTAKEN) => None,
-        Ok(Progress::Failed(cause)) => Some(cause),
-        // It is forgotten: the group itself tells.
-        Err(failure) if failure.refusal().is_some_and(|refusal| matches!(refusal.status, 404 | 410)) => None,
-        Err(failure) => return Err(failure.into()),
+    let cause = match outcome(context, operation, period)? {
+        Outcome::Running(again) => return Ok(again),
+        Outcome::Over(cause) => cause,
     };
     ledger::change(id, |work| {
         // Another one may have begun meanwhile.

@@ -9,7 +9,8 @@
 //! | any other, or | any other | as its containers are: Pending until one has begun |
 //! | `Repairing`, `Unhealthy`, `NotAccessible` | | the same, and no container is ready |
 //!
-//! Of a group that says nothing of how it runs, the last that was known holds: what came of it is told by nobody.
+//! Of a group that says nothing of how it runs, the last that was known holds: what came of it is told by nobody. A pod that has
+//! run is Running until it ends, though its group is made anew, as for an update.
 
 mod container;
 #[cfg(test)]
@@ -53,6 +54,21 @@ pub(crate) fn pending(group: &Group) -> PodStatus {
     containers(group, PodStatus::new(Phase::Pending))
 }
 
+/// The status of a pod that was seen like this before.
+pub(crate) fn after(before: &PodStatus, status: PodStatus) -> PodStatus {
+    match (before.phase, status.phase) {
+        // As with a kubelet: its containers wait, and are not ready.
+        (Phase::Running, Phase::Pending) => PodStatus { phase: Phase::Running, ..status },
+        _ => status,
+    }
+}
+
+/// The status of a pod, last seen like this, whose group Azure has not made, and has no more.
+pub(crate) fn unmade(before: &PodStatus, cause: &Cause) -> PodStatus {
+    let (reason, message) = told(cause);
+    ended(PodStatus { phase: Phase::Failed, ..before.clone() }.because(reason, message))
+}
+
 /// How fast a pod changes that is seen so.
 pub(crate) fn pace(group: &Group, status: &PodStatus) -> Pace {
     let properties = &group.properties;
@@ -64,8 +80,14 @@ pub(crate) fn pace(group: &Group, status: &PodStatus) -> Pace {
         Phase::Succeeded | Phase::Failed => Pace::Over,
         _ if is_moving || status.phase == Phase::Pending => Pace::Changing,
         _ if restart_policy(properties) != RestartPolicy::Always => Pace::Ending,
+        // It is to be told that it is ready again.
+        _ if status.container_statuses.iter().any(waits) => Pace::Changing,
         _ => Pace::Settled,
     }
+}
+
+const fn waits(container: &ContainerStatus) -> bool {
+    matches!(container.state, Some(ContainerState::Waiting(_)))
 }
 
 /// Whether some container runs, or will, as far as the group says.
@@ -222,7 +244,7 @@ fn failed(group: &Group, word: &str, cause: Option<&Cause>) -> PodStatus {
 /// Why a group came to nothing: what its operation said, else the last event that says something.
 fn why(group: &Group, word: &str, cause: Option<&Cause>) -> Why {
     if let Some(cause) = cause {
-        return (cause.class().reason(&cause.code), events::scrubbed(&cause.message));
+        return told(cause);
     }
     let properties = &group.properties;
     let of_group = properties.instance_view.iter().flat_map(|view| &view.events);
@@ -234,6 +256,11 @@ fn why(group: &Group, word: &str, cause: Option<&Cause>) -> Why {
             (format!("ContainerGroup{word}").into(), format!("Azure says {word} of the container group, and not why"))
         }
     }
+}
+
+/// What an operation said.
+fn told(cause: &Cause) -> Why {
+    (cause.class().reason(&cause.code), events::scrubbed(&cause.message))
 }
 
 /// A pod at its end: of containers that have none it is not known. As with the kubelet, those that an init container has

@@ -5,6 +5,7 @@
 //! | all, and as they should be | the pod's |
 //! | one says something else: another cluster, node, pod or uid | somebody else's: as if it were not there, and never touched |
 //! | one is missing, and none says something else | nobody can tell: told, and never touched |
+//! | all, but the group's name is another | somebody else's copy: told, and never touched |
 //!
 //! Groups of this node and cluster whose pod is gone are listed like all others: the host removes what nobody wants.
 
@@ -14,7 +15,7 @@ use vk_provider::config::NodeInfo;
 use vk_provider::{Error, PodRef, Result, log};
 
 use crate::ledger;
-use crate::names::Mark;
+use crate::names::{self, Mark};
 
 /// Whose a group of a pod's name is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,13 +68,21 @@ pub(crate) fn unclear(id: &PodRef, group: &str, missing: &str) -> Error {
 pub(crate) fn ours(node: &NodeInfo, groups: Vec<Summary>) -> Result<Vec<(Mark, String)>> {
     let mut ours = Vec::new();
     for group in groups {
+        let name = group.name.unwrap_or_default();
         match Mark::of(node, &group.tags) {
+            Some(mark) if !names::group(node, &mark.id).eq_ignore_ascii_case(&name) => {
+                if ledger::is_to_tell(&name)? {
+                    log!(
+                        "the container group {name:?} has the tags of pod {}, whose group is called otherwise: it is left alone",
+                        mark.id.name
+                    );
+                }
+            }
             Some(mark) => {
                 let state = group.properties.provisioning_state;
                 ours.push((mark, state.map(|state| state.to_string()).unwrap_or_default()));
             }
             None if Mark::is_partly_of(node, &group.tags) => {
-                let name = group.name.unwrap_or_default();
                 if ledger::is_to_tell(&name)? {
                     log!(
                         "the container group {name:?} is this node's, but its tags do not say whose pod it is: it is left alone"
@@ -121,20 +130,25 @@ mod tests {
     fn a_list_has_what_is_surely_ours_and_tells_the_rest_once() {
         testing::reset();
         let node = config::node();
-        let group = |change: &dyn Fn(&mut Tags)| {
+        let own = names::group(&node, &id());
+        let group = |name: &str, change: &dyn Fn(&mut Tags)| {
             let mut tags = tags();
             change(&mut tags);
-            Summary { name: Some("g".to_owned()), tags, ..Summary::default() }
+            Summary { name: Some(name.to_owned()), tags, ..Summary::default() }
         };
         let groups = vec![
-            group(&|_| {}),
-            group(&|tags| drop(tags.insert("ClusterID".to_owned(), "other".to_owned()))),
-            group(&|tags| drop(tags.remove("UID"))),
-            group(&Tags::clear),
+            // Azure tells names apart without case.
+            group(&own.to_uppercase(), &|_| {}),
+            group("copy", &|_| {}),
+            group(&own, &|tags| drop(tags.insert("ClusterID".to_owned(), "other".to_owned()))),
+            group("unclear", &|tags| drop(tags.remove("UID"))),
+            group("none", &Tags::clear),
         ];
         let ours = ours(&node, groups).unwrap();
         assert_eq!(ours.len(), 1);
         assert_eq!(ours[0].0.id, id());
-        assert!(!ledger::is_to_tell("g").unwrap(), "it was told");
+        for (name, told) in [("copy", true), ("unclear", true), ("none", false), (&own, false)] {
+            assert_eq!(!ledger::is_to_tell(name).unwrap(), told, "{name}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The provider as the host calls it, against an Azure that the test plays.
 
+mod acts;
 mod arm;
 mod ends;
 mod logs;
@@ -138,6 +139,13 @@ fn events() -> Vec<String> {
         .iter()
         .map(|event| format!("{}{}: {}", if event.warning { "!" } else { "" }, event.reason, event.message));
     told.collect()
+}
+
+fn last(told: &[Told]) -> Value {
+    match told.last() {
+        Some(Told::Status(_, status)) => status.clone(),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A container that runs since the start of all tests. Azure's times have fractions.

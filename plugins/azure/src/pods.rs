@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use vk_aci::Listed;
 use vk_provider::clock::Deadline;
-use vk_provider::{ObservedPod, Page, PodRef, Result};
+use vk_provider::{ObservedPod, Page, PodRef, Result, cluster, log};
 
 use crate::context::Context;
 use crate::ledger::{self, Seen};
 use crate::look::{self, View};
 use crate::orphans;
+use crate::trouble::Trouble;
 
 /// The contract's bounds of a page: pods, and bytes of their statuses with some room.
 const MOST: usize = 500;
@@ -64,6 +65,10 @@ pub(crate) fn census(context: &Context) -> Result<Census> {
 /// # Errors
 /// Not known.
 pub(crate) fn get(context: &Context, id: &PodRef) -> Result<Option<ObservedPod>> {
+    Ok(look_at(context, id)?)
+}
+
+fn look_at(context: &Context, id: &PodRef) -> Result<Option<ObservedPod>, Trouble> {
     Ok(match look::look(context, id)? {
         View::There(sight) => Some(sight.observed(id.clone())),
         View::GivenUp(seen) => Some(seen.observed(id.clone())),
@@ -71,7 +76,8 @@ pub(crate) fn get(context: &Context, id: &PodRef) -> Result<Option<ObservedPod>>
     })
 }
 
-/// A page of all pods, in the order of their keys.
+/// A page of all pods, in the order of their keys. Of one about which nobody can tell anything it has what was last seen: before
+/// there is a whole list the host makes no pod.
 ///
 /// # Errors
 /// Not known.
@@ -114,10 +120,19 @@ impl Entry {
                 Ok(Some(ObservedPod { id, revision, status: UNKNOWN.to_owned() }))
             }
             Self::Missing(seen) if confirm.is_over() => Ok(Some(seen.observed(id))),
-            Self::Missing(_) => match get(context, &id)? {
-                Some(pod) => Ok(Some(pod)),
+            Self::Missing(seen) => match look_at(context, &id) {
+                Ok(Some(pod)) => Ok(Some(pod)),
                 // What is kept of it is too young to be given up.
-                None => Ok(ledger::seen(&id)?.map(|seen| seen.observed(id))),
+                Ok(None) => Ok(ledger::seen(&id)?.map(|seen| seen.observed(id))),
+                Err(Trouble::Own(error)) => {
+                    cluster::event(&id, true, &error.reason, &error.message);
+                    Ok(Some(seen.observed(id)))
+                }
+                Err(Trouble::Lost(error)) => {
+                    log!("whether pod {} is there still nobody tells: {error}", id.name);
+                    Ok(Some(seen.observed(id)))
+                }
+                Err(Trouble::Barred(error)) => Err(error),
             },
         }
     }

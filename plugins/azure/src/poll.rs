@@ -6,7 +6,10 @@
 //! to end          after a period and a half: no list tells that a container has ended by itself
 //! settled         after a quarter of the time since the last change, between a period and …
 //!                 … 30 s: still changing      … 2 min: it goes on      … 10 min: it has ended
+//! to be stopped   one at a time, after all looks that are due: Azure may take half a minute for it
 //! ```
+//!
+//! While lists fail, looks go on between them.
 //!
 //! All of it takes no more than [`PART`] of what Azure allows; what does not fit waits, oldest due first. So at rest
 //! there are `60 / period × pages` requests a minute for lists, `40 / period` for each pod that is to end, half a one for
@@ -35,6 +38,8 @@ const TOGETHER: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(30);
 /// The longest pause after requests that failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// News that never cease keep groups from being stopped no longer than that: each costs money meanwhile.
+const NEWS_FIRST: Duration = Duration::from_secs(10);
 
 /// How fast a pod changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +70,9 @@ pub(crate) struct Look {
     pub(crate) urgent: bool,
     /// It has an operation that may be asked from here on; 0: it has none.
     pub(crate) operation: u64,
-    /// So many looks in a row came to nothing.
+    /// Its group is to be stopped or removed from here on; 0: it is not.
+    pub(crate) act: u64,
+    /// So many looks, or acts, in a row came to nothing.
     pub(crate) failures: u32,
 }
 
@@ -73,8 +80,16 @@ pub(crate) struct Look {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Beat {
-    /// When groups were last listed; 0: never.
+    /// When groups were last listed, or were to be; 0: never.
     pub(crate) listed: u64,
+    /// Lists in a row that failed.
+    pub(crate) unlisted: u32,
+    /// When they are listed again after that.
+    pub(crate) list_again: u64,
+    /// When a group was last to be stopped or removed.
+    pub(crate) acted: u64,
+    /// What removals there have left of their [share](crate::budgets::Rates::take_removal).
+    pub(crate) removals: Vec<u64>,
     /// When the present window of the budget began, and what was asked in it.
     pub(crate) window: u64,
     pub(crate) asked: u64,
@@ -100,6 +115,8 @@ pub(crate) struct Plan<K> {
     pub(crate) list: bool,
     /// These are to be looked at, in this order.
     pub(crate) looks: Vec<K>,
+    /// The group of this one is to be stopped or removed, after the looks.
+    pub(crate) act: Option<K>,
     /// When there is something to do again.
     pub(crate) next: u64,
 }
@@ -109,6 +126,11 @@ impl Rhythm {
     fn allowance(self) -> u64 {
         let of_period = PART.saturating_mul(self.factor.into()).saturating_mul(millis(self.period)) / 1000;
         of_period.max(1)
+    }
+
+    /// How long is waited after so many failures.
+    fn pause(self, failures: u32) -> Duration {
+        self.period.saturating_mul(1 << failures.min(8)).min(LONGEST_PAUSE.max(self.period))
     }
 }
 
@@ -131,12 +153,21 @@ impl Look {
             Pace::Settled => grown(SETTLED),
             Pace::Over => grown(OVER),
         };
-        // One that fails each time, and takes long for it, is not to hold up the others each time.
-        let again = match self.failures {
+        at.saturating_add(interval.max(self.again(rhythm)))
+    }
+
+    /// How long it is left alone after failures: one that fails each time, and takes long for it, is not to hold up the others
+    /// each time.
+    fn again(&self, rhythm: Rhythm) -> u64 {
+        match self.failures {
             0 => 0,
-            failures => period.saturating_mul(1 << failures.min(8)).min(millis(AGAIN)),
-        };
-        at.saturating_add(interval.max(again))
+            failures => millis(rhythm.period).saturating_mul(1 << failures.min(8)).min(millis(AGAIN)),
+        }
+    }
+
+    /// When its group is to be stopped or removed; none: it is not.
+    fn act_due(&self, rhythm: Rhythm, now: u64) -> Option<u64> {
+        (self.act != 0).then(|| self.act.max(self.at.min(now).saturating_add(self.again(rhythm))))
     }
 
     /// It has ended, and nothing more can become of it.
@@ -164,10 +195,36 @@ impl Beat {
 
     /// A request failed: nothing more is asked for a while, longer each time.
     pub(crate) fn failed(&mut self, rhythm: Rhythm, retry_after: Option<Duration>, now: u64) {
-        let longest = LONGEST_PAUSE.max(rhythm.period);
-        let doubled = rhythm.period.saturating_mul(1 << self.failures.min(8)).min(longest);
+        let pause = retry_after.unwrap_or_else(|| rhythm.pause(self.failures));
         self.failures = self.failures.saturating_add(1);
-        self.not_before = now.saturating_add(millis(retry_after.unwrap_or(doubled)));
+        self.not_before = now.saturating_add(millis(pause));
+    }
+
+    /// As [`Beat::failed`], of a list: looks come before the next one, which may well be answered.
+    pub(crate) fn list_failed(&mut self, rhythm: Rhythm, retry_after: Option<Duration>, now: u64) {
+        self.failed(rhythm, retry_after, now);
+        self.listed = now;
+        self.unlisted = self.unlisted.saturating_add(1);
+        self.list_again = self.not_before.saturating_add(millis(rhythm.pause(self.unlisted)));
+    }
+
+    /// They were listed.
+    pub(crate) const fn list_succeeded(&mut self, now: u64) {
+        (self.listed, self.unlisted) = (now, 0);
+    }
+
+    /// When groups are to be listed.
+    fn list_due(&self, rhythm: Rhythm) -> u64 {
+        match (self.listed, self.unlisted) {
+            (0, _) => 0,
+            (listed, 0) => listed.saturating_add(millis(rhythm.period)),
+            _ => self.list_again,
+        }
+    }
+
+    /// Whether a group that was to be stopped or removed from `since` on may be so now, which may take long.
+    pub(crate) fn may_act(&self, since: u64, is_news: bool, now: u64) -> bool {
+        now >= self.not_before && (!is_news || now >= self.acted.max(since).saturating_add(millis(NEWS_FIRST)))
     }
 
     /// One was answered.
@@ -189,33 +246,61 @@ pub(crate) fn plan<'a, K: Clone + Ord + 'a>(
         *beat = Beat { not_before: beat.not_before.min(now.saturating_add(period)), ..Beat::default() };
     }
     if now < beat.not_before {
-        return Plan { list: false, looks: Vec::new(), next: beat.not_before };
+        return Plan { list: false, looks: Vec::new(), act: None, next: beat.not_before };
     }
     if now >= beat.window.saturating_add(period) {
         (beat.window, beat.asked) = (now, 0);
     }
-    let list_at = if beat.listed == 0 { now } else { beat.listed.saturating_add(period) };
-    if list_at <= now {
-        return Plan { list: true, looks: Vec::new(), next: now };
+    if beat.list_due(rhythm) <= now {
+        return Plan { list: true, looks: Vec::new(), act: None, next: now };
     }
-    let mut queue: Vec<(u64, Reverse<u64>, &K, &Look)> =
-        looks.map(|(key, look)| (look.due(rhythm, now), Reverse(now.saturating_sub(look.at)), key, look)).collect();
+    between_lists(looks, beat, rhythm, now)
+}
+
+/// Looks that are due, and one act.
+fn between_lists<'a, K: Clone + Ord + 'a>(
+    looks: impl Iterator<Item = (&'a K, &'a Look)>,
+    beat: &Beat,
+    rhythm: Rhythm,
+    now: u64,
+) -> Plan<K> {
+    let window_end = beat.window.saturating_add(millis(rhythm.period));
+    let (mut left, mut next) = (rhythm.allowance().saturating_sub(beat.asked), beat.list_due(rhythm));
+    let (mut first, mut queue): (Option<(u64, &K, &Look)>, Vec<(u64, Reverse<u64>, &K, &Look)>) = (None, Vec::new());
+    for (key, look) in looks {
+        match look.act_due(rhythm, now) {
+            // It is looked at once more for that: until its turn comes nothing else of it is of interest.
+            Some(due) if due <= now => {
+                if first.is_none_or(|(earliest, before, _)| (due, key) < (earliest, before)) {
+                    first = Some((due, key, look));
+                }
+                continue;
+            }
+            due => next = next.min(due.unwrap_or(next)),
+        }
+        queue.push((look.due(rhythm, now), Reverse(now.saturating_sub(look.at)), key, look));
+    }
+    // In the budget it comes before the looks, which may well take all of it.
+    let act = first.filter(|(.., look)| look.cost(now) <= left);
+    if let Some((.., look)) = first {
+        left = left.saturating_sub(look.cost(now));
+        next = next.min(window_end);
+    }
     queue.sort_by_key(|(due, age, key, _)| (*due, *age, *key));
-    let mut left = rhythm.allowance().saturating_sub(beat.asked);
-    let (mut taken, mut next) = (Vec::new(), list_at);
+    let mut taken = Vec::new();
     for (due, _, key, look) in queue {
         if due > now.saturating_add(millis(TOGETHER)) {
             next = next.min(due);
             break;
         }
         if left < look.cost(now) {
-            next = next.min(beat.window.saturating_add(period));
+            next = next.min(window_end);
             break;
         }
         left -= look.cost(now);
         taken.push(key.clone());
     }
-    Plan { list: false, looks: taken, next }
+    Plan { list: false, looks: taken, act: act.map(|(_, key, _)| key.clone()), next }
 }
 
 #[cfg(test)]

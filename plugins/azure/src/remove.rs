@@ -6,7 +6,7 @@ use vk_aci::{Progress, Removal as Outcome};
 use vk_provider::{Deletion, Error, PodRef, Result};
 
 use crate::context::Context;
-use crate::ledger::{self, Removal};
+use crate::ledger::{self, Accepted};
 use crate::poll::Look;
 use crate::trouble::Trouble;
 use crate::{find, names, observe};
@@ -26,7 +26,13 @@ enum Course {
 /// # Errors
 /// There was no answer, Azure said no, or nobody can tell whose the group is.
 pub(crate) fn delete(context: &Context, id: &PodRef) -> Result<Deletion> {
-    let course = course(context, ledger::work(id)?.removal.as_ref())?;
+    let work = ledger::work(id)?;
+    if work.given_up {
+        // Of a pod that has ended its group's removal may go on already. Now the pod itself is to go with it.
+        ledger::change(id, |work| work.given_up = false)?;
+        await_end(id)?;
+    }
+    let course = course(context, work.removal.as_ref())?;
     if course == Course::GoesOn {
         return Ok(Deletion::Stopping);
     }
@@ -41,15 +47,19 @@ pub(crate) fn delete(context: &Context, id: &PodRef) -> Result<Deletion> {
         Outcome::Accepted(None) if find::own(context, id)?.is_none() => return gone(id),
         Outcome::Accepted(operation) => operation,
     };
-    // Its end is awaited by looks.
-    let now = ledger::now();
-    let removal = Removal { at: now, operation };
+    let removal = Accepted { at: ledger::now(), operation, failed: false };
     ledger::change(id, |work| work.removal = Some(removal.clone()))?;
-    ledger::looked(id, &Look { at: now, changed: now, ..Look::default() })?;
+    await_end(id)?;
     Ok(Deletion::Stopping)
 }
 
-fn course(context: &Context, removal: Option<&Removal>) -> Result<Course> {
+/// The end of a removal is awaited by looks.
+fn await_end(id: &PodRef) -> Result<()> {
+    let now = ledger::now();
+    ledger::looked(id, &Look { at: now, changed: now, ..Look::default() })
+}
+
+fn course(context: &Context, removal: Option<&Accepted>) -> Result<Course> {
     let Some(removal) = removal.filter(|removal| removal.is_awaited(ledger::now())) else { return Ok(Course::IsOver) };
     let Some(operation) = &removal.operation else { return Ok(Course::Untold) };
     match context.client.progress(operation) {

@@ -1,4 +1,5 @@
-//! Who looks: lists and single groups, as [`poll`] plans them. One call at a time, by a lock of the store.
+//! Who looks: lists and single groups, as [`poll`] plans them, and what becomes of groups whose pods have ended. One call at a
+//! time, by a lock of the store.
 //!
 //! What fails is tried again later, and nobody but the log is told: news wait, and whether Azure answers is the ping's to say.
 
@@ -23,6 +24,8 @@ const TURN: Duration = Duration::from_secs(60);
 const GATHER: Duration = Duration::from_secs(1);
 /// A call has a second of processor time, and one look takes about a millisecond: this is far below.
 const EFFORT: usize = 400;
+/// Where there is no room to remove a group that is stopped, it is tried again so much later.
+const ROOM_AGAIN: Duration = Duration::from_secs(600);
 /// An operation about which nothing was told is asked again so much later.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// That nobody tells how far operations are is told under this name, which no group has.
@@ -48,6 +51,34 @@ pub(super) enum Step {
     Rest(Duration),
     /// Another call looks.
     NotMyTurn,
+}
+
+/// When a pod is looked at next.
+enum Next {
+    /// Then; and whether there is news of it.
+    Again(Look, bool),
+    /// It is gone.
+    Never,
+}
+
+impl Next {
+    /// `now`: before anything was asked, as it is what was seen then.
+    fn of(view: View, look: &Look, now: u64) -> Self {
+        match view {
+            View::There(sight) => Self::Again(sight.look(Some(look), now), sight.is_news),
+            View::Young => Self::Again(Look { at: now, urgent: false, failures: 0, ..look.clone() }, false),
+            View::GivenUp(_) => Self::Again(look.at_rest(now), false),
+            View::Gone => Self::Never,
+        }
+    }
+}
+
+/// What a look, or an act, came to.
+enum Came {
+    News,
+    Nothing,
+    /// Nothing more is to be asked.
+    ToAnEnd,
 }
 
 impl<'a> Poller<'a> {
@@ -82,8 +113,8 @@ impl<'a> Poller<'a> {
         let now = ledger::now();
         let mut looks = self.looks.take().map_or_else(ledger::looks, Ok)?;
         let mut beat = ledger::beat()?;
-        let Plan { list, looks: due, next } = poll::plan(looks.iter(), &mut beat, self.rhythm, now);
-        if !list && due.is_empty() {
+        let Plan { list, looks: due, act, next } = poll::plan(looks.iter(), &mut beat, self.rhythm, now);
+        if !list && due.is_empty() && act.is_none() {
             self.looks = Some(looks);
             return Ok(Step::Rest(Duration::from_millis(next.saturating_sub(now).max(1))));
         }
@@ -93,10 +124,21 @@ impl<'a> Poller<'a> {
             match pods::census(self.context) {
                 Ok(census) => self.listed(&census, &mut looks, &mut beat)?,
                 Err(error) if call::cancelled() => log!("a list of container groups was cut short: {error}"),
-                Err(error) => self.failed("the list of container groups", &error, &mut beat),
+                Err(error) => {
+                    log!("the list of container groups failed: {error}");
+                    beat.count(1);
+                    beat.list_failed(self.rhythm, error.retry_after, ledger::now());
+                }
             }
         } else {
-            self.look_at(&due, is_news, &mut looks, &mut beat)?;
+            let is_news = self.look_at(&due, is_news, &mut looks, &mut beat)?;
+            if let Some(id) = act
+                && !call::cancelled()
+                && !self.is_tired()
+                && beat.may_act(looks.get(&id).map_or(0, |look| look.act), is_news, ledger::now())
+            {
+                self.act(&id, &mut looks, &mut beat)?;
+            }
         }
         ledger::beats(&beat)?;
         self.looks = Some(looks);
@@ -107,7 +149,7 @@ impl<'a> Poller<'a> {
     fn listed(&mut self, census: &Census, looks: &mut BTreeMap<PodRef, Look>, beat: &mut Beat) -> Result<()> {
         beat.succeeded();
         beat.count(census.requests);
-        beat.listed = ledger::now();
+        beat.list_succeeded(ledger::now());
         self.effort += 1 + census.groups / GROUPS_OF_A_LOOK;
         for (id, there) in &census.ours {
             let look = looks.get(id).cloned().unwrap_or_default();
@@ -125,13 +167,14 @@ impl<'a> Poller<'a> {
         Ok(())
     }
 
+    /// Looks at all that is due, one after the other; returns whether there is news.
     fn look_at(
         &mut self,
         due: &[PodRef],
         mut is_news: bool,
         looks: &mut BTreeMap<PodRef, Look>,
         beat: &mut Beat,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let begun = Instant::now();
         for id in due {
             if call::cancelled() || self.is_tired() || (is_news && Instant::now().since(begun) > GATHER) {
@@ -139,86 +182,112 @@ impl<'a> Poller<'a> {
             }
             let mut look = looks.get(id).cloned().unwrap_or_default();
             self.effort += 1;
-            match self.look(id, &mut look, beat) {
-                Ok(Some((next, news))) => {
-                    is_news |= news;
-                    beat.succeeded();
-                    keep(looks, id, next)?;
-                }
-                Ok(None) => {
-                    is_news = true;
-                    beat.succeeded();
-                    looks.remove(id);
-                }
-                Err(trouble) => {
-                    // At the end of the queue, so that the others have their turn.
-                    let failures = look.failures.saturating_add(1);
-                    let again = Look { at: ledger::now(), urgent: false, failures, ..look };
-                    match trouble {
-                        trouble if call::cancelled() => {
-                            log!("a look at pod {} was cut short: {}", id.name, Error::from(trouble));
-                            break;
-                        }
-                        Trouble::Own(error) => {
-                            keep(looks, id, again)?;
-                            beat.succeeded();
-                            cluster::event(id, true, &error.reason, &error.message);
-                        }
-                        Trouble::Lost(error) | Trouble::Barred(error) => {
-                            keep(looks, id, again)?;
-                            self.failed(&format!("a look at pod {}", id.name), &error, beat);
-                            break;
-                        }
-                    }
-                }
+            let now = ledger::now();
+            let outcome = self.look(id, &mut look, beat).map(|view| Next::of(view, &look, now));
+            match self.note(id, look, outcome, looks, beat)? {
+                Came::News => is_news = true,
+                Came::Nothing => {}
+                Came::ToAnEnd => break,
             }
         }
+        Ok(is_news)
+    }
+
+    /// Looks at a pod once more, and stops or removes its group if that is still to be done.
+    fn act(&mut self, id: &PodRef, looks: &mut BTreeMap<PodRef, Look>, beat: &mut Beat) -> Result<()> {
+        let mut look = looks.get(id).cloned().unwrap_or_default();
+        self.effort += 1;
+        let now = ledger::now();
+        let outcome = match self.look(id, &mut look, beat) {
+            // What is new is told first: this may take its time.
+            Ok(View::There(mut sight)) if !sight.is_news => {
+                let acted = end::act(self.context, id, &mut sight, &mut beat.removals);
+                beat.acted = ledger::now();
+                acted.map(|is_done| {
+                    // What Azure took it may not show yet: what is still to be done is seen by the next look.
+                    look.act = if is_done { 0 } else { now.saturating_add(ledger::millis(ROOM_AGAIN)) };
+                    Next::Again(Look { act: look.act, ..sight.look(Some(&look), now) }, false)
+                })
+            }
+            outcome => outcome.map(|view| Next::of(view, &look, now)),
+        };
+        self.note(id, look, outcome, looks, beat)?;
         Ok(())
     }
 
-    /// Looks at a pod; returns when to look again, and whether there is news; none: it is gone.
-    fn look(&self, id: &PodRef, look: &mut Look, beat: &mut Beat) -> Result<Option<(Look, bool)>, Trouble> {
-        let now = ledger::now();
-        if look.asks_operation(now)
-            && let Some(operation) = ledger::work(id)?.operation
-        {
-            beat.count(1);
-            look.operation = match look::ask(self.context, id, &operation, ledger::millis(self.rhythm.period)) {
-                Ok(at) => at,
-                Err(Trouble::Barred(error)) => return Err(Trouble::Barred(error)),
-                // The group itself tells too, and that may be asked where this may not.
-                Err(Trouble::Own(error) | Trouble::Lost(error)) => {
-                    if ledger::is_to_tell(OPERATIONS)? {
-                        log!(
-                            "nobody tells how far the operation on the container group of pod {} is: {error}",
-                            id.name
-                        );
-                    }
-                    ledger::now().saturating_add(ledger::millis(ASK_AGAIN))
-                }
-            };
-        }
-        beat.count(1);
-        let mut sight = match look::look(self.context, id)? {
-            View::There(sight) => sight,
-            View::Young => return Ok(Some((Look { at: now, urgent: false, failures: 0, ..look.clone() }, false))),
-            View::GivenUp(_) => return Ok(Some((look.at_rest(now), false))),
-            View::Gone => return Ok(None),
+    /// Keeps what a look, or an act, came to.
+    fn note(
+        &self,
+        id: &PodRef,
+        look: Look,
+        outcome: Result<Next, Trouble>,
+        looks: &mut BTreeMap<PodRef, Look>,
+        beat: &mut Beat,
+    ) -> Result<Came> {
+        let trouble = match outcome {
+            Ok(Next::Again(next, is_news)) => {
+                beat.succeeded();
+                keep(looks, id, next)?;
+                return Ok(if is_news { Came::News } else { Came::Nothing });
+            }
+            Ok(Next::Never) => {
+                beat.succeeded();
+                looks.remove(id);
+                return Ok(Came::News);
+            }
+            Err(trouble) if call::cancelled() => {
+                log!("a look at pod {} was cut short: {}", id.name, Error::from(trouble));
+                return Ok(Came::ToAnEnd);
+            }
+            Err(trouble) => trouble,
         };
-        // What is new is told first: to stop or remove may take its time.
-        let acted = if sight.is_news { Ok(()) } else { end::act(self.context, id, &mut sight) };
-        let mut next = sight.look(Some(look), now);
-        if let Err(error) = acted {
-            log!("the container group of pod {} could not be stopped or removed: {error}", id.name);
-            next.failures = look.failures.saturating_add(1);
+        // At the end of the queue, so that the others have their turn.
+        let failures = look.failures.saturating_add(1);
+        keep(looks, id, Look { at: ledger::now(), urgent: false, failures, ..look })?;
+        match trouble {
+            // While lists fail too, it is not of this pod alone.
+            Trouble::Own(error) if beat.unlisted == 0 || !look::passes(&error) => {
+                beat.succeeded();
+                cluster::event(id, true, &error.reason, &error.message);
+                Ok(Came::Nothing)
+            }
+            Trouble::Own(error) | Trouble::Lost(error) | Trouble::Barred(error) => {
+                log!("what was asked of the container group of pod {} failed: {error}", id.name);
+                beat.count(1);
+                beat.failed(self.rhythm, error.retry_after, ledger::now());
+                Ok(Came::ToAnEnd)
+            }
         }
-        Ok(Some((next, sight.is_news)))
     }
 
-    fn failed(&self, what: &str, error: &Error, beat: &mut Beat) {
-        log!("{what} failed: {error}");
+    /// Looks at a pod, and asks how far its operation is.
+    fn look(&self, id: &PodRef, look: &mut Look, beat: &mut Beat) -> Result<View, Trouble> {
+        if look.asks_operation(ledger::now()) {
+            look.operation = self.ask(id, beat)?;
+        }
         beat.count(1);
-        beat.failed(self.rhythm, error.retry_after, ledger::now());
+        look::look(self.context, id)
+    }
+
+    /// Asks how far the operation of a pod is; returns when to ask again.
+    fn ask(&self, id: &PodRef, beat: &mut Beat) -> Result<u64, Trouble> {
+        let (work, period) = (ledger::work(id)?, ledger::millis(self.rhythm.period));
+        let asked = match (&work.operation, end::operation(&work)) {
+            (Some(operation), _) => look::ask(self.context, id, operation, period),
+            (None, Some(operation)) => end::ask(self.context, id, operation, period),
+            (None, None) => return Ok(0),
+        };
+        beat.count(1);
+        match asked {
+            // The group itself tells too, and that may be asked where this may not.
+            Err(Trouble::Own(error) | Trouble::Lost(error)) => {
+                if ledger::is_to_tell(OPERATIONS)? {
+                    log!("nobody tells how far the operation on the container group of pod {} is: {error}", id.name);
+                }
+                Ok(ledger::now().saturating_add(ledger::millis(ASK_AGAIN)))
+            }
+            asked => asked,
+        }
     }
 }
 

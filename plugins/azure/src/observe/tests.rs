@@ -290,7 +290,9 @@ fn how_fast_a_pod_changes_follows_from_how_it_is() {
         ("Deleting", "Running", "Always", running(), Pace::Changing),
         ("Succeeded", "Pending", "Always", waiting(""), Pace::Changing),
         ("Succeeded", "Running", "Always", running(), Pace::Settled),
+        ("Succeeded", "Running", "Always", again(3, waiting("CrashLoopBackOff: x")), Pace::Changing),
         ("Succeeded", "Running", "OnFailure", running(), Pace::Ending),
+        ("Succeeded", "Running", "OnFailure", again(3, waiting("CrashLoopBackOff: x")), Pace::Ending),
         ("Succeeded", "Succeeded", "Never", ended(0), Pace::Over),
         ("Failed", "", "Always", Value::Null, Pace::Over),
     ] {

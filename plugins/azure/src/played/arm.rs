@@ -35,6 +35,8 @@ pub(super) struct State {
     pub(super) retry_after: Option<u64>,
     /// What lists do not show.
     pub(super) hidden: BTreeSet<String>,
+    /// Lists are refused.
+    pub(super) no_lists: bool,
     /// Groups in one page of a list; 0: all.
     pub(super) page: usize,
     /// By container.
@@ -96,6 +98,16 @@ impl Arm {
 
     pub(super) fn provision(&self, uid: &str, state: &str) {
         self.change(uid, |group| group.body["properties"]["provisioningState"] = state.into());
+    }
+
+    /// It came to nothing, for a mount, before any container began.
+    pub(super) fn fail(&self, uid: &str) {
+        self.provision(uid, "Failed");
+        self.change(uid, |group| {
+            group.view =
+                Some(json!({"state": "Pending", "events": [{"name": "FailedMount", "type": "Normal", "count": 1,
+                "lastTimestamp": "2026-11-24T10:00:00Z", "message": "Output: mount error(2): Permission denied"}]}));
+        });
     }
 
     /// It is not there any more.
@@ -184,6 +196,7 @@ impl State {
     fn answer(&mut self, asked: &str, received: &Received) -> Answer {
         let parts: Vec<&str> = asked.split([' ', '/']).filter(|part| !part.is_empty()).collect();
         match parts.as_slice() {
+            ["GET"] if self.no_lists => refused(403, "AuthorizationFailed", "no"),
             ["GET"] => self.list(received),
             ["GET", "op", number] => {
                 let answer = ok(&self.operations[number.parse::<usize>().unwrap()]);
@@ -237,7 +250,7 @@ impl State {
     }
 
     /// An answer whose work goes on.
-    fn begin(&mut self, answer: Answer) -> Answer {
+    pub(super) fn begin(&mut self, answer: Answer) -> Answer {
         self.operations.push(json!({"status": "InProgress"}));
         let number = self.operations.len() - 1;
         answer.header("azure-asyncoperation", &format!("{ORIGIN}/subscriptions/s/op/{number}?api-version=2023-05-01"))

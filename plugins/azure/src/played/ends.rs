@@ -10,28 +10,12 @@ fn never() -> DesiredPod {
     pod_of("u1", r#","restartPolicy":"Never""#)
 }
 
-fn last(told: &[Told]) -> Value {
-    match told.last() {
-        Some(Told::Status(_, status)) => status.clone(),
-        other => panic!("{other:?}"),
-    }
-}
-
-/// The group of `u1` came to nothing for this reason before any container began.
-fn fail(arm: &Arm) {
-    arm.provision("u1", "Failed");
-    arm.change("u1", |group| {
-        group.view = Some(json!({"state": "Pending", "events": [{"name": "FailedMount", "type": "Normal", "count": 1,
-            "lastTimestamp": "2026-11-24T10:00:00Z", "message": "Output: mount error(2): Permission denied"}]}));
-    });
-}
-
 #[test]
 fn a_group_that_came_to_nothing_is_removed_and_its_pod_stays_as_it_was() {
     let arm = azure();
     let mut cursor = listed();
     create(pod("u1")).unwrap();
-    fail(&arm);
+    arm.fail("u1");
     let status = last(&follow(&mut cursor, 12));
     assert_eq!((&status["phase"], &status["reason"]), (&json!("Failed"), &json!("FailedMount")));
     let end = &status["containerStatuses"][0]["state"]["terminated"];
@@ -63,7 +47,7 @@ fn a_removal_that_is_refused_is_asked_for_again_and_one_whose_answer_is_lost_los
     let arm = azure();
     let mut cursor = listed();
     create(pod("u1")).unwrap();
-    fail(&arm);
+    arm.fail("u1");
     for _ in 0..2 {
         arm.instead(
             "DELETE",
@@ -105,10 +89,20 @@ fn a_cause_of_long_ago_says_nothing_of_a_group_that_runs_all_the_same() {
     arm.run("u1", "Running", &running());
     assert_eq!(last(&follow(&mut cursor, 30))["phase"], "Running");
     assert!(events().iter().any(|event| event.starts_with("!ContainerGroupFailed")), "it was asked: {:?}", events());
-    for state in ["Repairing", "Unhealthy", "NotAccessible", "Updating", "Succeeded", "Deleting"] {
+    // Out of order, it is told with that as its reason, and once without it when it is in order again.
+    for (state, reason) in [
+        ("Repairing", Some(json!("Repairing"))),
+        ("Unhealthy", Some(json!("Unhealthy"))),
+        ("NotAccessible", Some(json!("NotAccessible"))),
+        ("Updating", Some(Value::Null)),
+        ("Succeeded", None),
+        ("Deleting", None),
+    ] {
         arm.provision("u1", state);
-        let told = phases(&follow(&mut cursor, 60));
-        assert!(told.iter().all(|told| told == "u1 Running"), "{state}: {told:?}");
+        let told = follow(&mut cursor, 60);
+        let expected: Vec<&str> = reason.iter().map(|_| "u1 Running").collect();
+        assert_eq!(phases(&told), expected, "{state}");
+        assert!(reason.is_none_or(|reason| last(&told)["reason"] == reason), "{state}: {told:?}");
     }
     assert_eq!((arm.count("POST"), arm.count("DELETE")), (0, 0));
 }
@@ -211,7 +205,42 @@ fn an_operation_that_came_to_nothing_before_there_was_a_group_is_told() {
     follow(&mut cursor, 1);
     arm.gone("u1");
     arm.0.borrow_mut().operations[0] = json!({"status": "Failed", "error": {"code": "InaccessibleImage", "message": "https://me:s3cret@x cannot be reached"}});
-    assert_eq!(phases(&follow(&mut cursor, 12)), ["u1 -"]);
-    let told = events();
-    assert!(told[0].contains("InaccessibleImage") && !told[0].contains("s3cret"), "{told:?}");
+    let told = follow(&mut cursor, 12);
+    assert_eq!(phases(&told), ["u1 Failed"]);
+    let status = last(&told);
+    let end = &status["containerStatuses"][0]["state"]["terminated"];
+    assert_eq!((&status["reason"], &end["exitCode"]), (&json!("InaccessibleImage"), &json!(137)));
+    assert_eq!(status["message"], "https://[redacted]@x cannot be reached");
+    let events = events();
+    assert!(events[0].contains("InaccessibleImage") && !events[0].contains("s3cret"), "{events:?}");
+    assert!(follow(&mut cursor, 1800).is_empty(), "it stays so");
+    let kept = get("u1").unwrap().unwrap();
+    assert_eq!((self::status(&kept), create(pod("u1")).unwrap()), (status, kept));
+    assert_eq!(arm.0.borrow().put.len(), 1, "it is not made anew");
+    assert_eq!((delete("u1").unwrap(), get("u1").unwrap()), (Deletion::Gone, None));
+}
+
+#[test]
+fn why_there_is_no_group_is_asked_before_a_pod_is_given_up() {
+    let arm = azure();
+    arm.0.borrow_mut().retry_after = Some(600);
+    let mut cursor = listed();
+    create(pod("u1")).unwrap();
+    follow(&mut cursor, 12);
+    arm.gone("u1");
+    arm.0.borrow_mut().operations[0] = json!({"status": "Failed", "error": {"code": "QuotaExceeded", "message": "no"}});
+    assert_eq!(last(&follow(&mut cursor, 90))["reason"], "QuotaExceeded", "though Azure was to be asked much later");
+}
+
+#[test]
+fn a_group_that_is_deleted_while_it_is_made_is_gone() {
+    let arm = azure();
+    let mut cursor = listed();
+    create(pod("u1")).unwrap();
+    follow(&mut cursor, 1);
+    assert_eq!(delete("u1").unwrap(), Deletion::Stopping);
+    arm.gone("u1");
+    let cause = json!({"code": "OperationCanceled", "message": "It was removed."});
+    arm.0.borrow_mut().operations[0] = json!({"status": "Failed", "error": cause});
+    assert_eq!(phases(&follow(&mut cursor, 30)), ["u1 -"], "nobody waits for its pod any more");
 }

@@ -1,6 +1,8 @@
 //! Azure refuses, hangs or talks nonsense when it is asked for news: whom that keeps waiting, and whom not.
 
+use vk_provider::Code;
 use vk_provider::call::Why;
+use vk_provider::changes::Scope;
 use vk_provider::testing::Answer;
 
 use super::arm::refused;
@@ -38,6 +40,82 @@ fn a_pod_whose_looks_fail_does_not_keep_the_others_waiting() {
     let told = follow(&mut cursor, 12);
     assert_eq!(phases(&told), ["u2 Running"]);
     assert!(events().iter().any(|event| event.starts_with("!GroupTagsMissing")), "{:?}", events());
+}
+
+#[test]
+fn one_group_that_cannot_be_asked_keeps_no_list_from_its_end() {
+    let arm = azure();
+    let all = ["u1", "u2", "u3", "u4"];
+    for uid in all {
+        create(pod(uid)).unwrap();
+        arm.run(uid, "Running", &running());
+        get(uid).unwrap();
+    }
+    testing::advance(Duration::from_secs(61));
+    let names = all.map(|uid| arm.name(uid));
+    arm.0.borrow_mut().hidden = names[1..].iter().cloned().collect();
+    // Somebody has given it tags, and with them taken away those that it had.
+    arm.change("u1", |group| group.body["tags"] = json!({"team": "a"}));
+    for _ in 0..100 {
+        arm.instead(&format!("GET /{}", names[1]), refused(403, "AuthorizationFailed", "no"));
+        arm.instead(&format!("GET /{}", names[2]), Answer::fails(vk_provider::http::ErrorCode::ConnectionRefused));
+    }
+    let expected = all.map(|uid| format!("{uid} Running"));
+    let told = |pods: &[ObservedPod]| -> Vec<String> {
+        pods.iter().map(|pod| format!("{} {}", pod.id.uid, status(pod)["phase"].as_str().unwrap())).collect()
+    };
+    let batch = next(&None, 0).unwrap();
+    assert_eq!((batch.scope, told(&batch.changed)), (Scope::Listed, expected.to_vec()), "as they were seen last");
+    testing::new_call();
+    assert_eq!(told(&Azure::get_pods(None).unwrap().items), expected);
+    let events = events();
+    for reason in ["!GroupTagsMissing", "!AuthorizationFailed"] {
+        assert!(events.iter().any(|event| event.starts_with(reason)), "{events:?}");
+    }
+    arm.instead(&format!("GET /{}", names[3]), refused(429, "TooManyRequests", "wait"));
+    assert_eq!(next(&None, 0).unwrap_err().code, Code::ResourceExhausted, "nothing is to be asked");
+}
+
+#[test]
+fn lists_that_are_refused_keep_no_pod_from_being_looked_at() {
+    let arm = azure();
+    let mut cursor = listed();
+    create(pod("u1")).unwrap();
+    follow(&mut cursor, 1);
+    arm.0.borrow_mut().no_lists = true;
+    follow(&mut cursor, 120);
+    for web in [running(), ended(3), running()] {
+        arm.run("u1", "Running", &web);
+        assert_eq!(phases(&follow(&mut cursor, 60)), ["u1 Running"]);
+    }
+    arm.asked();
+    follow(&mut cursor, 600);
+    let lists = arm.asked().iter().filter(|asked| *asked == "GET").count();
+    assert!((8..=12).contains(&lists), "{lists} in ten minutes");
+    arm.0.borrow_mut().no_lists = false;
+    follow(&mut cursor, 70);
+    arm.asked();
+    follow(&mut cursor, 60);
+    let lists = arm.asked().iter().filter(|asked| *asked == "GET").count();
+    assert!((11..=13).contains(&lists), "{lists} in a minute");
+}
+
+#[test]
+fn an_azure_that_is_out_of_order_is_not_asked_about_each_pod() {
+    let arm = azure();
+    let mut cursor = listed();
+    for number in 0..20 {
+        create(pod(&format!("u{number}"))).unwrap();
+    }
+    follow(&mut cursor, 1);
+    for _ in 0..1000 {
+        arm.instead("GET", refused(503, "ServiceUnavailable", "Sorry."));
+    }
+    arm.asked();
+    follow(&mut cursor, 300);
+    let asked = arm.asked().len();
+    assert!(asked <= 60, "{asked} requests in five minutes, three for each question");
+    assert!(events().iter().all(|event| !event.starts_with('!')), "it is nothing of the pods: {:?}", events());
 }
 
 #[test]

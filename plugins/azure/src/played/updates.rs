@@ -24,6 +24,30 @@ fn an_update_whose_answer_is_lost_is_not_sent_again() {
 }
 
 #[test]
+fn a_pod_runs_on_until_its_end_though_its_containers_start_again() {
+    let arm = azure();
+    let mut cursor = listed();
+    create(pod_of("u1", r#","restartPolicy":"OnFailure""#)).unwrap();
+    arm.run("u1", "Running", &running());
+    follow(&mut cursor, 12);
+    let mut changed = pod_of("u1", r#","restartPolicy":"OnFailure""#);
+    changed.revision = "1-new".to_owned();
+    testing::new_call();
+    Azure::update_pod(changed).unwrap();
+    let told = follow(&mut cursor, 30);
+    assert!(phases(&told).iter().all(|told| told == "u1 Running"), "{told:?}");
+    let container = &last(&told)["containerStatuses"][0];
+    assert_eq!(
+        (&container["state"]["waiting"]["reason"], &container["ready"]),
+        (&json!("ContainerCreating"), &json!(false))
+    );
+    arm.run("u1", "Running", &running());
+    assert_eq!(last(&follow(&mut cursor, 12))["containerStatuses"][0]["ready"], true);
+    arm.run("u1", "Succeeded", &ended(0));
+    assert_eq!(phases(&follow(&mut cursor, 12)), ["u1 Succeeded"]);
+}
+
+#[test]
 fn an_image_is_changed_by_a_put_and_what_azure_cannot_change_is_refused() {
     let arm = azure();
     let changed = |image: &str, resources: &str| {

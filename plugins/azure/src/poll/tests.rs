@@ -76,9 +76,9 @@ fn a_list_comes_first_and_once_a_period() {
         plan(looks.iter().map(|(key, look)| (key, look)), &mut beat, rhythm(), NOW)
     };
     for listed in [0, NOW - 5 * SECOND, NOW - 3600 * SECOND, NOW + 3600 * SECOND] {
-        assert_eq!(plan_at(listed), Plan { list: true, looks: Vec::new(), next: NOW }, "{listed}");
+        assert_eq!(plan_at(listed), Plan { list: true, looks: Vec::new(), act: None, next: NOW }, "{listed}");
     }
-    assert_eq!(plan_at(NOW - SECOND), Plan { list: false, looks: vec![1], next: NOW + 4 * SECOND });
+    assert_eq!(plan_at(NOW - SECOND), Plan { list: false, looks: vec![1], act: None, next: NOW + 4 * SECOND });
 }
 
 #[test]
@@ -131,9 +131,57 @@ fn after_a_failure_nothing_is_asked_for_a_while() {
     }
     assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
     let waits = plan(looks.iter().map(|(key, look)| (key, look)), &mut beat, rhythm(), NOW);
-    assert_eq!(waits, Plan { list: false, looks: Vec::new(), next: NOW + 60 * SECOND });
+    assert_eq!(waits, Plan { list: false, looks: Vec::new(), act: None, next: NOW + 60 * SECOND });
     beat.failed(rhythm(), Some(Duration::from_secs(17)), NOW);
     assert_eq!(beat.not_before, NOW + 17 * SECOND, "as Azure asks");
     beat.succeeded();
     assert_eq!(plan(looks.iter().map(|(key, look)| (key, look)), &mut beat, rhythm(), NOW).looks, [1]);
+}
+
+#[test]
+fn lists_that_fail_leave_time_to_look() {
+    let looks = [(1, look(Pace::Changing, 9, 9))];
+    let planned = |beat: &mut Beat, at: u64| plan(looks.iter().map(|(key, look)| (key, look)), beat, rhythm(), at);
+    let mut beat = Beat::default();
+    assert!(planned(&mut beat, NOW).list);
+    beat.list_failed(rhythm(), Some(Duration::from_secs(30)), NOW);
+    assert_eq!(planned(&mut beat, NOW).next, NOW + 30 * SECOND, "nothing is asked before Azure wants");
+    let after = planned(&mut beat, NOW + 30 * SECOND);
+    assert_eq!((after.list, after.looks), (false, vec![1]), "and then those that may be answered");
+    beat.failed(rhythm(), Some(Duration::from_secs(10)), NOW + 30 * SECOND);
+    assert!(planned(&mut beat, NOW + 40 * SECOND).list, "in turn, if they are not");
+    let mut pauses = Vec::new();
+    for _ in 0..5 {
+        beat.succeeded();
+        beat.list_failed(rhythm(), None, NOW);
+        pauses.push((beat.list_due(rhythm()) - NOW) / SECOND);
+    }
+    assert_eq!(pauses, [25, 45, 65, 65, 65], "after a pause for all");
+    beat.list_succeeded(NOW);
+    assert_eq!(beat.list_due(rhythm()), NOW + 5 * SECOND);
+}
+
+#[test]
+fn groups_are_stopped_one_at_a_time_after_all_looks() {
+    let to_stop = |at: u64, failures| Look { act: NOW - at * SECOND, failures, ..look(Pace::Over, 7, 7) };
+    let looks = [
+        (1, to_stop(3, 0)),
+        (2, to_stop(6, 0)),
+        (3, look(Pace::Changing, 9, 9)),
+        (4, to_stop(60, 1)),
+        (5, Look { act: NOW + 2 * SECOND, ..look(Pace::Over, 7, 70) }),
+    ];
+    let planned = |beat: &mut Beat| plan(looks.iter().map(|(key, look)| (key, look)), beat, rhythm(), NOW);
+    let first = planned(&mut listed());
+    assert_eq!((first.looks, first.act), (vec![3], Some(2)), "who waits longest, but not at once after a failure");
+    let full = planned(&mut Beat { asked: 74, ..listed() });
+    assert_eq!((full.looks, full.act), (vec![], Some(2)), "looks leave room for it");
+    let over = planned(&mut Beat { asked: 75, ..listed() });
+    assert_eq!((over.act, over.next), (None, NOW + 2 * SECOND));
+    let beat = Beat { acted: NOW - 9 * SECOND, ..listed() };
+    let since = NOW - 60 * SECOND;
+    assert!(beat.may_act(since, false, NOW) && !beat.may_act(since, true, NOW), "news go first");
+    assert!(!beat.may_act(NOW - 2 * SECOND, true, NOW + SECOND), "whenever another was");
+    assert!(beat.may_act(since, true, NOW + SECOND), "but not for ever");
+    assert!(!Beat { not_before: NOW + 1, ..beat }.may_act(since, false, NOW));
 }
