@@ -158,6 +158,7 @@ class Contract(unittest.TestCase):
         self.assertNotIn("hidden-value", text)
         self.assertNotIn("c2VjcmV0LWZpbGU=", text)
         self.assertEqual(control("GET", "made")["u-1"], 1)
+        self.assertNotIn("u-1", control("GET", "changed"))
         self.groups.begin_delete(GROUP, "shop-web").result()
         with self.assertRaises(ResourceNotFoundError) as refused:
             self.groups.get(GROUP, "shop-web")

@@ -39,6 +39,8 @@ pub(crate) fn answer(world: &World, asked: &Asked) -> Answer {
         ("GET", ["requests"]) => shown(&lock(&world.record).requests),
         ("GET", ["violations"]) => shown(&lock(&world.record).violations),
         ("GET", ["made"]) => shown(&lock(&world.record).made),
+        ("GET", ["changed"]) => shown(&lock(&world.record).changed),
+        ("GET", ["conflicts"]) => shown(&lock(&world.record).conflicts),
         ("GET", ["groups"]) => {
             let groups = lock(&world.groups);
             shown(&groups.values().filter(|group| !group.is_gone()).map(|group| group.shown(true)).collect::<Vec<_>>())

@@ -207,6 +207,16 @@ impl Fake {
         lock(&self.world.record).made.clone()
     }
 
+    /// Groups that were there and were put again, which starts their containers anew, by the tag `UID` of what was put.
+    pub fn changed(&self) -> BTreeMap<String, u32> {
+        lock(&self.world.record).changed.clone()
+    }
+
+    /// The same where it was refused, as the group was being made or removed, or cannot become what was put.
+    pub fn conflicts(&self) -> BTreeMap<String, u32> {
+        lock(&self.world.record).conflicts.clone()
+    }
+
     /// What Microsoft's schema forbids of what was sent. A test fails that finds any.
     pub fn violations(&self) -> Vec<Violation> {
         lock(&self.world.record).violations.clone()

@@ -11,6 +11,7 @@ use crate::asked::Asked;
 use crate::group::{Group, Key};
 use crate::limits::Act;
 use crate::operation::told;
+use crate::record::Put;
 use crate::run::{self, Order};
 use crate::schema::Sent;
 use crate::spec::Spec;
@@ -42,10 +43,12 @@ pub(super) async fn put(world: &Arc<World>, asked: &Asked, key: Key) -> Outcome 
     // From here on nobody else makes or changes a group.
     let mut groups = lock(&world.groups);
     let there = groups.get(&key).filter(|group| !group.is_gone()).cloned();
+    let note = |put| lock(&world.record).put(body.pointer("/tags/UID").and_then(Value::as_str), put);
     let (group, status) = match there {
         Some(group) => {
-            is_changeable(&group, &place, &spec)?;
+            is_changeable(&group, &place, &spec).inspect_err(|_| note(Put::Refused))?;
             change(&group, &body, &spec);
+            note(Put::Changed);
             (group, 200)
         }
         None => {
@@ -55,9 +58,7 @@ pub(super) async fn put(world: &Arc<World>, asked: &Asked, key: Key) -> Outcome 
             }
             let group = Arc::new(Group::new(key.clone(), place.clone(), echo::of(&body), spec));
             groups.insert(key.clone(), group.clone());
-            if let Some(uid) = body.pointer("/tags/UID").and_then(Value::as_str) {
-                *lock(&world.record).made.entry(uid.to_owned()).or_default() += 1;
-            }
+            note(Put::Made);
             (group, 201)
         }
     };

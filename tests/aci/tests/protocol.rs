@@ -1,0 +1,139 @@
+//! What tests rely on of a fake whose containers are played, asked from outside. Its protocol is checked by Microsoft's own client
+//! (`contract/`).
+
+#![allow(clippy::indexing_slicing, reason = "clippy does not take the helpers of tests for tests")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use vk_fake_aci::config::RunsOn;
+use vk_fake_aci::{Config, Fake, Fault, How};
+
+const AUDIENCE: &str = "https://management.azure.com";
+const OLD: &str = "2023-05-01";
+const NEW: &str = "2026-05-01";
+/// Longer than anything takes here.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A fake, and somebody who may do everything with groups.
+struct Ground {
+    fake: Fake,
+    client: reqwest::Client,
+    token: String,
+    /// Of the fake's files.
+    _folder: TempDir,
+}
+
+impl Ground {
+    async fn new() -> Result<Self> {
+        // Another test may have done so.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir()?;
+        let fake = Fake::start(Config::new(folder.path(), RunsOn::Nothing))?;
+        let authority = reqwest::Certificate::from_pem(&std::fs::read(fake.authority())?)?;
+        let client = reqwest::Client::builder().add_root_certificate(authority).no_proxy().build()?;
+        let token = token(&client, &fake).await?;
+        Ok(Self { fake, client, token, _folder: folder })
+    }
+
+    /// A request about a group, or about what it has.
+    fn request(&self, method: Method, version: &str, group: &str) -> RequestBuilder {
+        let account = self.fake.account();
+        let url = format!(
+            "{}/subscriptions/{}/resourceGroups/{}/providers/Microsoft.ContainerInstance/containerGroups/{group}?api-version={version}",
+            self.fake.url(),
+            account.subscription,
+            account.resource_groups[0],
+        );
+        self.client.request(method, url).bearer_auth(&self.token)
+    }
+
+    /// Puts a group and returns the status of the answer.
+    async fn put(&self, version: &str, group: &str, body: &Value) -> Result<u16> {
+        Ok(self.request(Method::PUT, version, group).body(body.to_string()).send().await?.status().as_u16())
+    }
+
+    fn group(&self, name: &str) -> Option<Value> {
+        self.fake.group(&self.fake.account().resource_groups[0], name)
+    }
+
+    /// Waits until a group's provisioning is over.
+    async fn provisioned(&self, name: &str) -> Result<Value> {
+        eventually(|| self.group(name).filter(|group| is_provisioned(group)).map(|_| ())).await?;
+        self.group(name).context("it is gone")
+    }
+}
+
+fn is_provisioned(group: &Value) -> bool {
+    ["Succeeded", "Failed"].iter().any(|state| group["properties"]["provisioningState"] == *state)
+}
+
+/// Signs in as the application.
+async fn token(client: &reqwest::Client, fake: &Fake) -> Result<String> {
+    let (account, scope) = (fake.account(), format!("{AUDIENCE}/.default"));
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", account.client_id.as_str()),
+        ("client_secret", account.client_secret.as_str()),
+        ("scope", scope.as_str()),
+    ];
+    let url = format!("{}/{}/oauth2/v2.0/token", fake.url(), account.tenant);
+    access_token(client.post(url).form(&form)).await
+}
+
+async fn access_token(request: RequestBuilder) -> Result<String> {
+    let answer: Value = serde_json::from_slice(&request.send().await?.error_for_status()?.bytes().await?)?;
+    Ok(answer["access_token"].as_str().context("no token")?.to_owned())
+}
+
+async fn eventually(is_so: impl Fn() -> Option<()>) -> Result<()> {
+    let began = Instant::now();
+    while is_so().is_none() {
+        ensure!(began.elapsed() < PATIENCE, "waited in vain");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+/// A group of a container that goes on, with this of its own.
+fn body(uid: &str, properties: Value) -> Value {
+    let container = json!({"name": "main", "properties": {
+        "image": "image", "resources": {"requests": {"cpu": 1.0, "memoryInGB": 1.0}}}});
+    let mut body = json!({"location": "westeurope", "tags": {"UID": uid}, "properties": {
+        "osType": "Linux", "restartPolicy": "Always", "containers": [container]}});
+    for (name, value) in properties.as_object().into_iter().flatten() {
+        body["properties"][name] = value.clone();
+    }
+    body
+}
+
+#[tokio::test]
+async fn puts_are_counted_by_what_they_find() -> Result<()> {
+    let ground = Ground::new().await?;
+    let (web, other) = (body("u-1", json!({})), body("u-2", json!({})));
+    let counts = |uid: &str| {
+        let of = |counts: BTreeMap<String, u32>| counts.get(uid).copied().unwrap_or_default();
+        [of(ground.fake.made()), of(ground.fake.changed()), of(ground.fake.conflicts())]
+    };
+    ensure!(ground.put(OLD, "web", &web).await? == 201);
+    ensure!(ground.put(OLD, "web", &web).await? == 409, "it is being made");
+    ground.provisioned("web").await?;
+    ensure!(ground.put(OLD, "web", &web).await? == 200);
+    ensure!(counts("u-1") == [1, 1, 1], "{:?}", counts("u-1"));
+    ground.provisioned("web").await?;
+    ensure!(ground.put(OLD, "web", &body("u-1", json!({"restartPolicy": "Never"}))).await? == 400);
+    ensure!(counts("u-1") == [1, 1, 2], "{:?}", counts("u-1"));
+    // Whoever's it is: what counts is who puts.
+    ensure!(ground.put(OLD, "web", &other).await? == 200);
+    ensure!(counts("u-1") == [1, 1, 2] && counts("u-2") == [0, 1, 0], "{:?}", counts("u-2"));
+    let busy = How::Refuse { status: 409, code: "Busy".to_owned(), message: "later".to_owned(), retry_after: None };
+    ground.fake.fault(Fault::next("PUT", "/web", busy));
+    ensure!(ground.put(OLD, "web", &other).await? == 409);
+    ensure!(counts("u-2") == [0, 1, 0], "a fault proves nothing: {:?}", counts("u-2"));
+    Ok(())
+}
