@@ -13,6 +13,7 @@ import sys
 import time
 import unittest
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
 from azure.identity import (
@@ -486,6 +487,14 @@ class Contract(unittest.TestCase):
         began = time.monotonic()
         self.assertEqual(read(), whole)
         self.assertGreaterEqual(time.monotonic() - began, 0.5)
+        fault("GET", path, "hold")
+        with ThreadPoolExecutor() as pool:
+            held = pool.submit(read)
+            while control("GET", "faults"):
+                time.sleep(0.1)
+            self.assertFalse(held.done())
+            control("POST", "release")
+            self.assertEqual(held.result(), whole)
 
     def test_z_nothing_that_was_sent_breaks_the_schema(self):
         self.assertEqual(control("GET", "violations"), [])

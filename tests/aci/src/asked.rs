@@ -35,6 +35,11 @@ impl Asked {
         self.path.iter().map(|segment| segment.to_lowercase()).collect()
     }
 
+    /// The path as one text.
+    pub(crate) fn whole_path(&self) -> String {
+        format!("/{}", self.path.join("/"))
+    }
+
     /// A segment as it was written.
     pub(crate) fn segment(&self, index: usize) -> String {
         self.path.get(index).cloned().unwrap_or_default()

@@ -156,7 +156,7 @@ impl Fake {
         lock(&self.world.faults).add(fault);
     }
 
-    /// What is still to go wrong.
+    /// What is still to go wrong; none: all went wrong as often as it was to. A fault is gone once its last request is there.
     pub fn faults(&self) -> Vec<Fault> {
         lock(&self.world.faults).left()
     }
@@ -164,6 +164,11 @@ impl Fake {
     /// Nothing goes wrong any more.
     pub fn clear_faults(&self) {
         lock(&self.world.faults).clear();
+    }
+
+    /// All requests that are held ([`How::Hold`](crate::How::Hold)) are done now.
+    pub fn release(&self) {
+        self.world.releases.send_replace(());
     }
 
     /// All tokens end now.

@@ -93,7 +93,9 @@ async fn serve(
         return response(control::answer(&world, &asked));
     }
     let at = world.started.elapsed();
-    let fault = lock(&world.faults).take(&asked);
+    // Whoever sees that the fault is taken may release it at once.
+    let mut release = world.releases.subscribe();
+    let fault = lock(&world.faults).take(asked.method.as_str(), &asked.whole_path());
     let plan = fault.as_ref().and_then(How::plan).unwrap_or_default();
     let asked = Asked { plan, ..asked };
     let answer = match &fault {
@@ -107,6 +109,10 @@ async fn serve(
         }
         Some(How::Delay(millis)) => {
             tokio::time::sleep(Duration::from_millis(*millis)).await;
+            Some(handle(&world, door, &asked).await)
+        }
+        Some(How::Hold) => {
+            release.changed().await?;
             Some(handle(&world, door, &asked).await)
         }
         _ => Some(handle(&world, door, &asked).await),
@@ -188,7 +194,7 @@ fn note(world: &World, asked: &Asked, query: String, at: Duration, answer: Optio
     let request = record::Request {
         at: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
         method: asked.method.to_string(),
-        path: format!("/{}", asked.path.join("/")),
+        path: asked.whole_path(),
         query,
         status: answer.map_or(0, |answer| answer.status),
         code: code.unwrap_or_default().to_owned(),

@@ -137,3 +137,25 @@ async fn puts_are_counted_by_what_they_find() -> Result<()> {
     ensure!(counts("u-2") == [0, 1, 0], "a fault proves nothing: {:?}", counts("u-2"));
     Ok(())
 }
+
+#[tokio::test]
+async fn what_is_held_is_done_once_it_is_released() -> Result<()> {
+    let ground = Arc::new(Ground::new().await?);
+    ground.fake.fault(Fault::next("PUT", "/web", How::Hold));
+    let asking = tokio::spawn({
+        let ground = ground.clone();
+        async move { ground.put(OLD, "web", &body("u-1", json!({}))).await }
+    });
+    eventually(|| ground.fake.faults().is_empty().then_some(())).await?;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    ensure!(!asking.is_finished() && ground.group("web").is_none());
+    ground.fake.release();
+    ensure!(asking.await?? == 201 && ground.group("web").is_some());
+    // What nobody waits for is done all the same.
+    ground.fake.fault(Fault::next("DELETE", "/web", How::Hold));
+    let removal = ground.request(Method::DELETE, OLD, "web").timeout(Duration::from_millis(200)).send().await;
+    ensure!(removal.is_err() && ground.group("web").is_some());
+    eventually(|| ground.fake.faults().is_empty().then_some(())).await?;
+    ground.fake.release();
+    eventually(|| ground.group("web").is_none().then_some(())).await
+}
