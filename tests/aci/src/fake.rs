@@ -184,12 +184,20 @@ impl Fake {
     /// A token of the cluster whose tokens the application takes for its own, as the kubelet writes it into a file; none: there
     /// is no such cluster.
     pub fn assertion(&self, life: Duration) -> Option<String> {
-        self.world.account.federated.as_ref().map(|credential| entra::assertion(credential, life))
+        let assertion = entra::assertion(self.world.account.federated.as_ref()?, life);
+        lock(&self.world.tokens).note(assertion.clone());
+        Some(assertion)
     }
 
     /// How many tokens were given.
     pub fn tokens(&self) -> u32 {
         lock(&self.world.tokens).given()
+    }
+
+    /// All that somebody could sign in with and that was made here: tokens of both issuers, and the cluster's. None of it is to be in
+    /// anybody's log.
+    pub fn issued(&self) -> Vec<String> {
+        lock(&self.world.tokens).issued()
     }
 
     /// How long it runs: for [`count`](Self::count).

@@ -159,3 +159,18 @@ async fn what_is_held_is_done_once_it_is_released() -> Result<()> {
     ground.fake.release();
     eventually(|| ground.group("web").is_none().then_some(())).await
 }
+
+#[tokio::test]
+async fn all_that_one_can_sign_in_with_is_handed_out() -> Result<()> {
+    let ground = Ground::new().await?;
+    let machine = format!("{}/metadata/identity/oauth2/token", ground.fake.plain_url());
+    let query = [("api-version", "2018-02-01"), ("resource", AUDIENCE)];
+    let machines = access_token(ground.client.get(machine).query(&query).header("metadata", "true")).await?;
+    let clusters = ground.fake.assertion(PATIENCE).context("no cluster is trusted")?;
+    let issued = ground.fake.issued();
+    for token in [&ground.token, &machines, &clusters] {
+        ensure!(issued.contains(token), "{token} is not among {issued:?}");
+    }
+    ensure!(issued.len() == 3, "{issued:?}");
+    Ok(())
+}
