@@ -1,7 +1,7 @@
 //! Two listeners: TLS, for the authority and the resource manager; and plain HTTP, for the metadata service and the fake's own control.
 //!
 //! ```text
-//! request ─▶ fault? ─▶ handler ─▶ record ─▶ answer (whole, broken or lost)
+//! request ─▶ schema ─▶ fault? ─▶ handler ─▶ record ─▶ answer (whole, broken or lost)
 //! ```
 //!
 //! Contract: what a handler does is done whether the client waits for the answer or not.
@@ -20,6 +20,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -93,11 +94,13 @@ async fn serve(
         return response(control::answer(&world, &asked));
     }
     let at = world.started.elapsed();
+    // Before anything else, so that nothing that is sent escapes.
+    let content = if door == Door::Tls { arm::content(&world, &asked) } else { Ok(Value::Null) };
     // Whoever sees that the fault is taken may release it at once.
     let mut release = world.releases.subscribe();
     let fault = lock(&world.faults).take(asked.method.as_str(), &asked.whole_path());
     let plan = fault.as_ref().and_then(How::plan).unwrap_or_default();
-    let asked = Asked { plan, ..asked };
+    let asked = Asked { content, plan, ..asked };
     let answer = match &fault {
         Some(How::Hang | How::LoseRequest) => None,
         Some(How::Refuse { status, code, message, retry_after }) => {
@@ -147,6 +150,7 @@ async fn read(door: Door, request: Request<Incoming>) -> Result<(Asked, String)>
         query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         headers: parts.headers,
         body,
+        content: Ok(Value::Null),
         base: format!("{scheme}://{host}"),
         plan: Plan::default(),
     };

@@ -139,6 +139,39 @@ async fn puts_are_counted_by_what_they_find() -> Result<()> {
 }
 
 #[tokio::test]
+async fn bodies_are_checked_whatever_becomes_of_their_requests() -> Result<()> {
+    let ground = Ground::new().await?;
+    let wrong = json!({"location": "westeurope", "nonsense": 1, "properties": {"osType": "Linux", "containers": []}});
+    let refusal =
+        How::Refuse { status: 500, code: "Error".to_owned(), message: "Sorry.".to_owned(), retry_after: None };
+    let url = ground.request(Method::PUT, OLD, "web").build()?.url().to_string();
+    let elsewhere = ground.client.put(url.replace("/pods/", "/nowhere/")).bearer_auth(&ground.token);
+    let put = || ground.request(Method::PUT, OLD, "web").body(wrong.to_string());
+    for (what, request, fault) in [
+        ("taken", put(), None),
+        ("refused", put(), Some(refusal)),
+        ("unheard", put(), Some(How::LoseRequest)),
+        ("silent", put(), Some(How::Hang)),
+        ("unsigned", ground.client.put(url).body(wrong.to_string()), None),
+        ("elsewhere", elsewhere.body(wrong.to_string()), None),
+        ("no JSON", ground.request(Method::PUT, OLD, "web").body("{"), None),
+        ("tags", ground.request(Method::PATCH, OLD, "web").body(json!({"tags": 1}).to_string()), None),
+        ("exec", ground.request(Method::POST, OLD, "web/containers/main/exec").body(json!([]).to_string()), None),
+    ] {
+        let before = ground.fake.violations().len();
+        if let Some(how) = fault {
+            ground.fake.fault(Fault { method: None, ..Fault::next("", "/web", how) });
+        }
+        // What comes of it is no matter here.
+        let _ = request.timeout(Duration::from_millis(500)).send().await;
+        ensure!(ground.fake.violations().len() > before, "{what}: nobody noticed");
+        ensure!(ground.fake.faults().is_empty(), "{what}");
+    }
+    ensure!(ground.put(OLD, "web", &body("u-1", json!({}))).await? == 201);
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_held_is_done_once_it_is_released() -> Result<()> {
     let ground = Arc::new(Ground::new().await?);
     ground.fake.fault(Fault::next("PUT", "/web", How::Hold));

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{body, region, version};
+use super::region;
 use crate::answer::{Answer, Outcome, bad};
 use crate::asked::Asked;
 use crate::group::{Group, Key};
@@ -13,14 +13,13 @@ use crate::limits::Act;
 use crate::operation::told;
 use crate::record::Put;
 use crate::run::{self, Order};
-use crate::schema::Sent;
 use crate::spec::Spec;
 use crate::world::{World, lock};
 use crate::{check, echo};
 
 /// Makes a group, or changes one, which starts its containers again.
 pub(super) async fn put(world: &Arc<World>, asked: &Asked, key: Key) -> Outcome {
-    let body = body::read(world, asked, version(asked)?, Sent::Group)?;
+    let body = asked.content.clone()?;
     let spec = Spec::of(&body)
         .map_err(|error| bad("InvalidRequestContent", format!("The request content was invalid: {error}.")))?;
     check::group(&key.name, &spec)?;
@@ -86,7 +85,7 @@ async fn accessible(world: &World, name: &str, spec: &Spec) -> Result<(), Answer
 
 /// Changes a group's tags.
 pub(super) fn patch(world: &Arc<World>, asked: &Asked, key: &Key) -> Outcome {
-    let body = body::read(world, asked, version(asked)?, Sent::Tags)?;
+    let body = asked.content.clone()?;
     let group = world.group(key)?;
     if group.state().provisioning == "Deleting" {
         return Err(transitioning(&key.name));
