@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -9,6 +10,12 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Spec {
+    /// Beside the properties.
+    #[serde(skip)]
+    pub(crate) zones: Vec<String>,
+    /// Beside the properties.
+    #[serde(skip)]
+    pub(crate) identity: Identity,
     #[serde(deserialize_with = "or_default")]
     pub(crate) containers: Vec<Container>,
     #[serde(deserialize_with = "or_default")]
@@ -32,6 +39,22 @@ pub(crate) struct Spec {
     pub(crate) encryption_properties: Option<Value>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) secret_references: Vec<SecretReference>,
+}
+
+/// Whom a group may sign in as.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Identity {
+    pub(crate) r#type: Option<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) user_assigned_identities: BTreeMap<String, Value>,
+}
+
+impl Identity {
+    /// Whether it has one of its own, by its id, which has no case.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.user_assigned_identities.keys().any(|own| own.eq_ignore_ascii_case(id))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -237,8 +260,8 @@ pub(crate) struct SecretReference {
 impl Spec {
     /// Reads it from a body that the schema allows.
     pub(crate) fn of(body: &Value) -> Result<Self, serde_json::Error> {
-        let properties = body.get("properties").cloned().unwrap_or_default();
-        serde_json::from_value(properties)
+        let spec: Self = serde_json::from_value(body.get("properties").cloned().unwrap_or_default())?;
+        Ok(Self { zones: beside(body, "zones")?, identity: beside(body, "identity")?, ..spec })
     }
 
     pub(crate) fn policy(&self) -> RestartPolicy {
@@ -286,9 +309,17 @@ impl Spec {
             ("subnetIds", !self.subnet_ids.is_empty()),
             ("https probes", https.into_iter().any(is_https)),
             ("seccompProfile", self.all().any(seccomp)),
+            ("zones", !self.zones.is_empty()),
+            ("identity", self.identity.r#type.as_deref().is_some_and(|kind| kind != "None")),
+            ("pull identity", self.image_registry_credentials.iter().any(|registry| registry.identity.is_some())),
         ];
         table.into_iter().filter(|(_, is)| *is).map(|(what, _)| what).collect()
     }
+}
+
+/// A member of a body that stands beside the properties.
+fn beside<T: Default + DeserializeOwned>(body: &Value, name: &str) -> Result<T, serde_json::Error> {
+    or_default(body.get(name).cloned().unwrap_or_default())
 }
 
 /// `null` is as good as nothing.
