@@ -128,10 +128,6 @@ async fn of_group(world: &Arc<World>, asked: &Asked, path: &[&str]) -> Outcome {
         ("POST", [_, "start"]) => actions::start(world, asked, &key),
         ("POST", [_, "stop"]) => actions::stop(world, &key),
         ("POST", [_, "restart"]) => actions::restart(world, asked, &key),
-        ("GET", [_, "outboundnetworkdependenciesendpoints"]) => {
-            world.group(&key)?;
-            Ok(Answer::json(200, serde_json::json!([])))
-        }
         ("GET", [_, "containers", _, "logs"]) => actions::logs(world, asked, &key).await,
         ("POST", [_, "containers", _, "exec" | "attach"]) => actions::session(world, asked, &key),
         _ => Err(no_such_thing()),

@@ -20,6 +20,7 @@ const ABOUT: f64 = 1e-6;
 
 /// Refuses what the service would refuse.
 pub(crate) fn group(name: &str, spec: &Spec) -> Result<(), Answer> {
+    played(spec)?;
     if !is_label(name, 1, 63) || name.contains("--") {
         return Err(bad(
             "InvalidContainerGroupName",
@@ -57,6 +58,20 @@ pub(crate) fn group(name: &str, spec: &Spec) -> Result<(), Answer> {
     zones(spec)
 }
 
+/// What a version has and nobody plays here. It is refused, as it would not be done.
+fn played(spec: &Spec) -> Result<(), Answer> {
+    let table = [
+        ("secretReferences", !spec.secret_references.is_empty()),
+        ("containerGroupProfile", spec.container_group_profile.is_some()),
+        ("standbyPoolProfile", spec.standby_pool_profile.is_some()),
+        ("configMap", spec.all().any(|container| container.properties.config_map.is_some())),
+    ];
+    match table.into_iter().find(|(_, is)| *is) {
+        Some((what, _)) => Err(Answer::refusal(501, "NotImplemented", format!("This fake has no {what}."))),
+        None => Ok(()),
+    }
+}
+
 /// Lower case letters, digits, hyphens; none of these at an end.
 fn is_label(name: &str, least: usize, most: usize) -> bool {
     let letters = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
@@ -84,7 +99,7 @@ fn of_container(container: &Container, spec: &Spec) -> Result<(), Answer> {
                 format!("The environment variable '{text}' in container '{name}' is there twice."),
             ));
         }
-        let values = [&variable.value, &variable.secure_value, &variable.secure_value_reference];
+        let values = [&variable.value, &variable.secure_value];
         if values.into_iter().flatten().count() != 1 {
             return Err(bad(
                 "InvalidEnvironmentVariable",
@@ -133,15 +148,14 @@ fn volumes(spec: &Spec) -> Result<(), Answer> {
     }
     let mut names = BTreeSet::new();
     for volume in &spec.volumes {
-        let Volume { name, empty_dir, secret, secret_reference, azure_file, git_repo } = volume;
+        let Volume { name, empty_dir, secret, azure_file, git_repo } = volume;
         if !is_label(name, 5, 63) || name.contains("--") {
             return Err(bad("InvalidVolumeName", format!("The volume name '{name}' is invalid.")));
         }
         if !names.insert(name) {
             return Err(bad("DuplicateVolumeName", format!("The volume name '{name}' is there twice.")));
         }
-        let has_files = secret.is_some() || secret_reference.is_some();
-        let kinds = [empty_dir.is_some(), has_files, azure_file.is_some(), git_repo.is_some()];
+        let kinds = [empty_dir.is_some(), secret.is_some(), azure_file.is_some(), git_repo.is_some()];
         if kinds.into_iter().filter(|is| *is).count() != 1 {
             return Err(bad("InvalidVolume", format!("The volume '{name}' must be of one kind.")));
         }
@@ -335,6 +349,18 @@ mod tests {
             (json!(null), Some("InvalidImageRegistryIdentity")),
         ] {
             assert_eq!(refused(&pulls(identity.clone())), expected.map(Value::from), "{identity}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_plays_is_refused() {
+        for more in [
+            json!({"secretReferences": [{"name": "a"}]}),
+            json!({"containerGroupProfile": {"id": "p"}}),
+            json!({"standbyPoolProfile": {"id": "p"}}),
+            json!({"containers": [{"name": "main", "properties": {"image": "i", "configMap": {}}}]}),
+        ] {
+            assert_eq!(refused(&json!({"properties": more.clone()})), Some(json!("NotImplemented")), "{more}");
         }
     }
 }

@@ -38,7 +38,9 @@ pub(crate) struct Spec {
     pub(crate) extensions: Vec<Value>,
     pub(crate) encryption_properties: Option<Value>,
     #[serde(deserialize_with = "or_default")]
-    pub(crate) secret_references: Vec<SecretReference>,
+    pub(crate) secret_references: Vec<Value>,
+    pub(crate) container_group_profile: Option<Value>,
+    pub(crate) standby_pool_profile: Option<Value>,
 }
 
 /// Whom a group may sign in as.
@@ -88,7 +90,7 @@ pub(crate) struct Properties {
     pub(crate) liveness_probe: Option<Probe>,
     pub(crate) readiness_probe: Option<Probe>,
     pub(crate) security_context: Option<Security>,
-    pub(crate) config_map: Option<ConfigMap>,
+    pub(crate) config_map: Option<Value>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -97,7 +99,6 @@ pub(crate) struct Variable {
     pub(crate) name: String,
     pub(crate) value: Option<String>,
     pub(crate) secure_value: Option<String>,
-    pub(crate) secure_value_reference: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -188,17 +189,10 @@ pub(crate) struct Capabilities {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(crate) struct ConfigMap {
-    pub(crate) key_value_pairs: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
 pub(crate) struct Volume {
     pub(crate) name: String,
     pub(crate) empty_dir: Option<Value>,
     pub(crate) secret: Option<BTreeMap<String, String>>,
-    pub(crate) secret_reference: Option<BTreeMap<String, String>>,
     pub(crate) azure_file: Option<AzureFile>,
     pub(crate) git_repo: Option<GitRepo>,
 }
@@ -209,7 +203,6 @@ pub(crate) struct AzureFile {
     pub(crate) share_name: String,
     pub(crate) storage_account_name: String,
     pub(crate) storage_account_key: Option<String>,
-    pub(crate) storage_account_key_reference: Option<String>,
     pub(crate) user_managed_identity_client_id: Option<String>,
     pub(crate) read_only: bool,
 }
@@ -228,7 +221,6 @@ pub(crate) struct Registry {
     pub(crate) server: String,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
-    pub(crate) password_reference: Option<String>,
     pub(crate) identity: Option<String>,
 }
 
@@ -248,13 +240,6 @@ pub(crate) struct Dns {
     pub(crate) name_servers: Vec<String>,
     pub(crate) search_domains: Option<String>,
     pub(crate) options: Option<String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(crate) struct SecretReference {
-    pub(crate) name: String,
-    pub(crate) secret_reference_uri: String,
 }
 
 impl Spec {

@@ -72,7 +72,7 @@ pub(super) async fn put(world: &Arc<World>, asked: &Asked, key: Key) -> Outcome 
 /// Images are looked at before anything is made.
 async fn accessible(world: &World, name: &str, spec: &Spec) -> Result<(), Answer> {
     for image in spec.all().map(|container| container.properties.image.as_str()) {
-        let login = run::login(world, spec, image);
+        let login = run::login(spec, image);
         if !world.engine.is_accessible(image, login.as_ref()).await {
             let message = format!(
                 "The image '{image}' in container group '{name}' is not accessible. Please check the image and registry credential."

@@ -8,7 +8,6 @@ use data_encoding::BASE64;
 use tokio::process::Command;
 use uuid::Uuid;
 
-use super::attempt::secret;
 use crate::engine::{Bind, File, Source};
 use crate::spec::{AzureFile, GitRepo, Mount, Spec, Volume};
 use crate::world::World;
@@ -59,10 +58,6 @@ impl Volumes {
         let mut files = Vec::new();
         for (path, content) in volume.secret.iter().flatten() {
             files.push((path.clone(), BASE64.decode(content.as_bytes()).context("it is not base64")?));
-        }
-        for (path, reference) in volume.secret_reference.iter().flatten() {
-            let content = secret(world, spec, reference).with_context(|| format!("no secret {reference}"))?;
-            files.push((path.clone(), content.into_bytes()));
         }
         Ok(Ready { name, source: own, files, read_only: volume.empty_dir.is_none() })
     }
