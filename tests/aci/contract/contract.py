@@ -385,7 +385,10 @@ class Contract(unittest.TestCase):
             self.make("no-share", group(volumes=[Volume(name="share", azure_file=file)]))
         failed = self.groups.get(GROUP, "no-share")
         self.assertEqual(failed.provisioning_state, "Failed")
-        self.assertEqual([event.name for event in failed.instance_view.events], ["FailedMount"])
+        # As recorded answers have it.
+        self.assertEqual([(event.name, event.type) for event in failed.instance_view.events], [("FailedMount", "Normal")])
+        state = failed.containers[0].instance_view.current_state
+        self.assertTrue(state.state == "Waiting" and state.start_time, state)
 
     def test_probes_are_made(self):
         serves = "touch /tmp/fine; mkdir -p /tmp/www; echo well > /tmp/www/index.html; httpd -p 8080 -h /tmp/www; sleep 100000"

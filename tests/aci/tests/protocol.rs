@@ -194,6 +194,45 @@ async fn what_is_held_is_done_once_it_is_released() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_share_that_cannot_be_mounted_is_told_as_recorded_answers_have_it() -> Result<()> {
+    let ground = Ground::new().await?;
+    let account = ground.fake.account().clone();
+    let share = |more: (&str, &str)| {
+        let mut file = json!({"shareName": account.shares[0].name, "storageAccountName": account.shares[0].account, "readOnly": true});
+        file[more.0] = json!(more.1);
+        body("u-1", json!({"volumes": [{"name": "share", "azureFile": file}]}))
+    };
+    let (key, client_id) = (("storageAccountKey", "d3Jvbmc="), "userManagedIdentityClientId");
+    let own = (client_id, account.identities[0].as_str());
+    let with = |mut body: Value| {
+        body["identity"] = json!({"type": "UserAssigned", "userAssignedIdentities": {"/identities/web": {}}});
+        body
+    };
+    for (name, version, body, is_mounted) in [
+        ("wrong", OLD, share(key), false),
+        ("right", OLD, share(("storageAccountKey", account.shares[0].key.as_str())), true),
+        ("nobody", NEW, share(own), false),
+        ("identity", NEW, with(share(own)), true),
+        ("unknown", NEW, with(share((client_id, "another"))), false),
+    ] {
+        ensure!(ground.put(version, name, &body).await? == 201, "{name}");
+        let group = ground.provisioned(name).await?;
+        let of = &group["properties"];
+        if is_mounted {
+            ensure!(of["provisioningState"] == "Succeeded", "{name}: {group}");
+            continue;
+        }
+        let (event, state) =
+            (&of["instanceView"]["events"][0], &of["containers"][0]["properties"]["instanceView"]["currentState"]);
+        ensure!(of["provisioningState"] == "Failed" && of["instanceView"]["state"] == "Pending", "{name}: {group}");
+        ensure!(event["name"] == "FailedMount" && event["type"] == "Normal", "{name}: {event}");
+        ensure!(event["message"].as_str().is_some_and(|message| message.contains("Permission denied")), "{event}");
+        ensure!(state["state"] == "Waiting" && state["startTime"].is_string(), "{name}: {state}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn all_that_one_can_sign_in_with_is_handed_out() -> Result<()> {
     let ground = Ground::new().await?;
     let machine = format!("{}/metadata/identity/oauth2/token", ground.fake.plain_url());

@@ -62,7 +62,7 @@ impl Crew {
             let waits = format!("CrashLoopBackOff: Back-off {back_off:?} restarting failed");
             self.with(name, |view| {
                 view.previous = Some(view.current.clone());
-                view.current = Stage::Waiting { why: waits };
+                view.current = Stage::waiting(waits);
                 view.event("BackOff", "Warning", "Back-off restarting failed container");
             });
             if pause(&self.end, back_off).await.is_err() {
@@ -162,7 +162,7 @@ impl Crew {
             self.with(name, |view| {
                 view.event("Failed", "Warning", &failure);
                 view.event("BackOff", "Normal", &format!("Back-off pulling image \"{image}\""));
-                view.current = Stage::Waiting { why: format!("{waits}: {failure}") };
+                view.current = Stage::waiting(format!("{waits}: {failure}"));
             });
             tries = tries.saturating_add(1).min(16);
             if pause(&self.end, back_off).await.is_err() {
