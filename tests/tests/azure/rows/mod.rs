@@ -47,3 +47,13 @@ fn container<'a>(group: &'a Value, name: &str) -> &'a Value {
     let mut all = lists.into_iter().filter_map(Value::as_array).flatten();
     all.find(|container| container["name"] == name).map_or(&Value::Null, |container| &container["properties"])
 }
+
+/// The path of a subnet of the cluster's network.
+fn subnet_path(name: &str) -> String {
+    format!("/subscriptions/s/resourceGroups/net/providers/Microsoft.Network/virtualNetworks/cluster/subnets/{name}")
+}
+
+/// The path of an identity that groups may have.
+fn identity_path(name: &str) -> String {
+    format!("/subscriptions/s/resourceGroups/ids/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}")
+}
