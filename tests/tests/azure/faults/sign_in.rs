@@ -15,6 +15,7 @@ use super::{
 };
 use crate::cloud::{SignIn, federated_token};
 use crate::corner::{Ground, Setup};
+use crate::rows::leaks;
 
 /// So short that several end in a test. The provider renews one at half of its life: a request has the other half to arrive.
 const LIFE: Duration = Duration::from_secs(20);
@@ -27,6 +28,7 @@ const TOKEN: &str = "/token$";
 async fn ground(name: &str, sign_in: SignIn) -> Result<Ground> {
     let change = |setup: &mut Setup| {
         setup.played();
+        setup.flags = ["--log-level", "trace"].map(str::to_owned).into();
         setup.fake.behaviour.token_life = LIFE;
         setup.sign_in = sign_in;
     };
@@ -60,6 +62,16 @@ async fn go_on(ground: &Ground, faults: impl IntoIterator<Item = How>) -> Result
     Ok(())
 }
 
+/// Nothing that somebody could sign in with is in the host's log.
+fn keeps_quiet(ground: &Ground) -> Result<()> {
+    let fake = ground.fake();
+    let mut secrets = leaks::issued(fake);
+    secrets.push(("the application's secret".to_owned(), fake.account().client_secret.clone()));
+    let found = leaks::found("the host's log", &ground.corner.host.log()?, &secrets)?;
+    ensure!(found.is_empty(), "{found:#?}");
+    Ok(())
+}
+
 #[tokio::test]
 #[ignore = "in a namespace"]
 async fn tokens_for_a_secret_end_and_are_not_always_given_and_pods_do_not_notice() -> Result<()> {
@@ -70,6 +82,7 @@ async fn tokens_for_a_secret_end_and_are_not_always_given_and_pods_do_not_notice
         refuse(503, "temporarily_unavailable", "AADSTS90033: A transient error has occurred. Please try again."),
     ];
     go_on(&ground, common().into_iter().chain(entras)).await?;
+    keeps_quiet(&ground)?;
     end(&ground, &others).await
 }
 
@@ -89,6 +102,7 @@ async fn a_host_signs_in_as_its_machine_and_goes_on_while_tokens_end_and_the_ser
     ];
     go_on(&ground, common().into_iter().chain(services)).await?;
     ensure!(entra() == before, "the host asked Entra");
+    keeps_quiet(&ground)?;
     end(&ground, &others).await
 }
 
@@ -116,6 +130,7 @@ async fn a_host_signs_in_with_its_cluster_s_token_and_reads_it_anew_each_time() 
     is_reachable(&ground, true).await?;
     run(&ground, &["there", "waits"]).await?;
     made(&ground, "waits", 1).await?;
+    keeps_quiet(&ground)?;
     end(&ground, &others).await
 }
 

@@ -17,6 +17,7 @@
 
 mod containers;
 mod environment;
+pub(crate) mod leaks;
 mod logs;
 mod network;
 mod pretended;
