@@ -9,6 +9,7 @@
 //! | removals | a group is removed |
 //! | groups | what was taken comes to nothing, or takes long; its group is removed or stopped |
 //! | looks | lists, looks, and questions how far something is |
+//! | manners | nothing: Azure tells of operations otherwise, is late with lists, or succeeds after it gave up |
 //! | sign_in | tokens, from each of the three that give some |
 //! | killed | the host, in the middle of each step |
 
@@ -18,6 +19,7 @@ mod groups;
 mod history;
 mod killed;
 mod looks;
+mod manners;
 mod others;
 mod removals;
 mod sign_in;
