@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use vk_tests::cluster::{eventually, phase};
 
@@ -12,6 +13,13 @@ const SECRET: &str = "s3cret: \"quoted\" & more";
 /// Waits until a pod has ended, however.
 pub(crate) async fn ended(ground: &Ground, name: &str) -> Result<Pod> {
     ground.corner.until(name, "has ended", |pod| ["Succeeded", "Failed"].contains(&phase(pod))).await
+}
+
+/// Gives a pod's container another image.
+pub(crate) async fn change_image(ground: &Ground, pod: &str, image: &str) -> Result<()> {
+    let change = Patch::Strategic(json!({"spec": {"containers": [{"name": "main", "image": image}]}}));
+    ground.corner.pods().patch(pod, &PatchParams::default(), &change).await?;
+    Ok(())
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 //! | groups | what was taken comes to nothing, or takes long; its group is removed or stopped |
 //! | looks | lists, looks, and questions how far something is |
 //! | manners | nothing: Azure tells of operations otherwise, is late with lists, or succeeds after it gave up |
+//! | updates | a group is changed |
 //! | sign_in | tokens, from each of the three that give some |
 //! | killed | the host, in the middle of each step |
 
@@ -23,6 +24,7 @@ mod manners;
 mod others;
 mod removals;
 mod sign_in;
+mod updates;
 
 use std::time::Duration;
 

@@ -13,6 +13,7 @@
 //! | configMap, secret, projected, downwardAPI, emptyDir | `volumes` |
 //! | gitRepo, azureFile, csi | `shares` |
 //! | imagePullSecrets | `registry` |
+//! | what is changed in place | `updates` |
 //! | what no machine here can do | `pretended` |
 
 mod containers;
@@ -28,6 +29,7 @@ mod resources;
 mod secrets;
 mod shares;
 mod subnet;
+mod updates;
 mod volumes;
 
 use anyhow::Result;
