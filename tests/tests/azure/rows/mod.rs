@@ -3,6 +3,7 @@
 //!
 //! | in the pod | shown by |
 //! | --- | --- |
+//! | name, tags | `names` |
 //! | containers, initContainers, restartPolicy | `containers` |
 //! | env | `environment` |
 //! | resources | `resources` |
@@ -20,6 +21,7 @@ mod containers;
 mod environment;
 pub(crate) mod leaks;
 mod logs;
+mod names;
 mod network;
 mod pretended;
 mod probes;
