@@ -1,12 +1,14 @@
 //! The resource manager: who asks, in which version, how often; and then what is asked of Container Instances.
 
 mod actions;
-mod body;
+mod content;
 mod lists;
 mod locations;
 mod operations;
 mod put;
 mod removal;
+
+pub(crate) use content::content;
 
 use std::sync::Arc;
 
@@ -126,28 +128,25 @@ async fn of_group(world: &Arc<World>, asked: &Asked, path: &[&str]) -> Outcome {
         ("POST", [_, "start"]) => actions::start(world, asked, &key),
         ("POST", [_, "stop"]) => actions::stop(world, &key),
         ("POST", [_, "restart"]) => actions::restart(world, asked, &key),
-        ("GET", [_, "outboundnetworkdependenciesendpoints"]) => {
-            world.group(&key)?;
-            Ok(Answer::json(200, serde_json::json!([])))
-        }
         ("GET", [_, "containers", _, "logs"]) => actions::logs(world, asked, &key).await,
         ("POST", [_, "containers", _, "exec" | "attach"]) => actions::session(world, asked, &key),
         _ => Err(no_such_thing()),
     }
 }
 
-/// The version that a request speaks.
-fn version(asked: &Asked) -> Result<&'static str, Answer> {
+/// Whether a request speaks a version that is known here.
+fn version(asked: &Asked) -> Result<(), Answer> {
     let Some(asked_for) = asked.parameter("api-version") else { return Err(missing_version()) };
-    VERSIONS.into_iter().find(|known| *known == asked_for).ok_or_else(|| {
-        bad(
-            "NoRegisteredProviderFound",
-            format!(
-                "No registered resource provider found for location '' and API version '{asked_for}' for type 'containerGroups'. The supported api-versions are '{}'.",
-                VERSIONS.join(", ")
-            ),
-        )
-    })
+    if VERSIONS.contains(&asked_for) {
+        return Ok(());
+    }
+    Err(bad(
+        "NoRegisteredProviderFound",
+        format!(
+            "No registered resource provider found for location '' and API version '{asked_for}' for type 'containerGroups'. The supported api-versions are '{}'.",
+            VERSIONS.join(", ")
+        ),
+    ))
 }
 
 fn missing_version() -> Answer {

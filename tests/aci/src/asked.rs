@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use serde_json::Value;
 
+use crate::answer::Answer;
 use crate::fault::Plan;
 
 /// A request.
@@ -14,6 +16,8 @@ pub(crate) struct Asked {
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// What the body says, where the schema has a say in it; else null.
+    pub(crate) content: Result<Value, Answer>,
     /// `https://HOST:PORT`, as the client calls this server.
     pub(crate) base: String,
     /// What is to become of the operation that this begins.
@@ -33,6 +37,11 @@ impl Asked {
     /// The path's segments in lower case: fixed parts of ARM's paths have no case.
     pub(crate) fn lower(&self) -> Vec<String> {
         self.path.iter().map(|segment| segment.to_lowercase()).collect()
+    }
+
+    /// The path as one text.
+    pub(crate) fn whole_path(&self) -> String {
+        format!("/{}", self.path.join("/"))
     }
 
     /// A segment as it was written.

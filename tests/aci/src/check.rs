@@ -20,6 +20,7 @@ const ABOUT: f64 = 1e-6;
 
 /// Refuses what the service would refuse.
 pub(crate) fn group(name: &str, spec: &Spec) -> Result<(), Answer> {
+    played(spec)?;
     if !is_label(name, 1, 63) || name.contains("--") {
         return Err(bad(
             "InvalidContainerGroupName",
@@ -52,7 +53,23 @@ pub(crate) fn group(name: &str, spec: &Spec) -> Result<(), Answer> {
     volumes(spec)?;
     resources(spec)?;
     network(spec)?;
-    together(spec)
+    identities(spec)?;
+    together(spec)?;
+    zones(spec)
+}
+
+/// What a version has and nobody plays here. It is refused, as it would not be done.
+fn played(spec: &Spec) -> Result<(), Answer> {
+    let table = [
+        ("secretReferences", !spec.secret_references.is_empty()),
+        ("containerGroupProfile", spec.container_group_profile.is_some()),
+        ("standbyPoolProfile", spec.standby_pool_profile.is_some()),
+        ("configMap", spec.all().any(|container| container.properties.config_map.is_some())),
+    ];
+    match table.into_iter().find(|(_, is)| *is) {
+        Some((what, _)) => Err(Answer::refusal(501, "NotImplemented", format!("This fake has no {what}."))),
+        None => Ok(()),
+    }
 }
 
 /// Lower case letters, digits, hyphens; none of these at an end.
@@ -82,7 +99,7 @@ fn of_container(container: &Container, spec: &Spec) -> Result<(), Answer> {
                 format!("The environment variable '{text}' in container '{name}' is there twice."),
             ));
         }
-        let values = [&variable.value, &variable.secure_value, &variable.secure_value_reference];
+        let values = [&variable.value, &variable.secure_value];
         if values.into_iter().flatten().count() != 1 {
             return Err(bad(
                 "InvalidEnvironmentVariable",
@@ -131,15 +148,14 @@ fn volumes(spec: &Spec) -> Result<(), Answer> {
     }
     let mut names = BTreeSet::new();
     for volume in &spec.volumes {
-        let Volume { name, empty_dir, secret, secret_reference, azure_file, git_repo } = volume;
+        let Volume { name, empty_dir, secret, azure_file, git_repo } = volume;
         if !is_label(name, 5, 63) || name.contains("--") {
             return Err(bad("InvalidVolumeName", format!("The volume name '{name}' is invalid.")));
         }
         if !names.insert(name) {
             return Err(bad("DuplicateVolumeName", format!("The volume name '{name}' is there twice.")));
         }
-        let has_files = secret.is_some() || secret_reference.is_some();
-        let kinds = [empty_dir.is_some(), has_files, azure_file.is_some(), git_repo.is_some()];
+        let kinds = [empty_dir.is_some(), secret.is_some(), azure_file.is_some(), git_repo.is_some()];
         if kinds.into_iter().filter(|is| *is).count() != 1 {
             return Err(bad("InvalidVolume", format!("The volume '{name}' must be of one kind.")));
         }
@@ -232,6 +248,33 @@ fn network(spec: &Spec) -> Result<(), Answer> {
     Ok(())
 }
 
+/// Images are pulled as identities that the group has: no other one's token is given to it.
+fn identities(spec: &Spec) -> Result<(), Answer> {
+    let mut pulling = spec.image_registry_credentials.iter().filter_map(|registry| registry.identity.as_ref());
+    match pulling.find(|id| !spec.identity.has(id)) {
+        Some(id) => Err(bad(
+            "InvalidImageRegistryIdentity",
+            format!(
+                "The identity '{id}' of an image registry is not among the user-assigned ones of the container group."
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Where a group may be.
+fn zones(spec: &Spec) -> Result<(), Answer> {
+    let table = [
+        (spec.zones.len() > 1, "is in one zone at most"),
+        (!spec.zones.is_empty() && !spec.subnet_ids.is_empty(), "in a virtual network is in no zone"),
+        (!spec.zones.is_empty() && spec.priority.as_deref() == Some("Spot"), "of priority Spot is in no zone"),
+    ];
+    match table.into_iter().find(|(is_wrong, _)| *is_wrong) {
+        Some((_, why)) => Err(bad("ZonesNotSupported", format!("A container group {why}."))),
+        None => Ok(()),
+    }
+}
+
 /// What does not go together.
 fn together(spec: &Spec) -> Result<(), Answer> {
     let is = |field: &Option<String>, word: &str| field.as_deref() == Some(word);
@@ -255,4 +298,69 @@ fn together(spec: &Spec) -> Result<(), Answer> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::merge;
+    use serde_json::{Value, json};
+
+    const PULL: &str = "/subscriptions/s/userAssignedIdentities/Pull";
+
+    /// The code with which a group is refused that is as usual but for this.
+    fn refused(more: &Value) -> Option<Value> {
+        let container = json!({"name": "main", "properties": {
+            "image": "i", "resources": {"requests": {"cpu": 1.0, "memoryInGB": 1.0}}}});
+        let mut body = json!({"properties": {"containers": [container]}});
+        merge(&mut body, more);
+        let answer = group("web", &Spec::of(&body).unwrap()).err()?;
+        Some(answer.body.unwrap()["error"]["code"].clone())
+    }
+
+    #[test]
+    fn a_group_is_in_one_zone_at_most_and_in_none_if_it_is_in_a_subnet_or_of_priority_spot() {
+        for (more, expected) in [
+            (json!({"zones": null}), None),
+            (json!({"zones": ["2"]}), None),
+            (json!({"zones": ["1", "2"]}), Some("ZonesNotSupported")),
+            (json!({"zones": [], "properties": {"subnetIds": [{"id": "s"}]}}), None),
+            (json!({"zones": ["1"], "properties": {"subnetIds": [{"id": "s"}]}}), Some("ZonesNotSupported")),
+            (json!({"properties": {"priority": "Spot"}}), None),
+            (json!({"zones": ["1"], "properties": {"priority": "Spot"}}), Some("ZonesNotSupported")),
+            (json!({"zones": ["1"], "properties": {"priority": "Regular"}}), None),
+        ] {
+            assert_eq!(refused(&more), expected.map(Value::from), "{more}");
+        }
+    }
+
+    #[test]
+    fn images_are_pulled_as_identities_that_the_group_has() {
+        let pulls = |identity: Value| {
+            let registry = json!({"server": "mine.azurecr.io", "identity": PULL});
+            json!({"identity": identity, "properties": {"imageRegistryCredentials": [registry]}})
+        };
+        let of = |id: &str| json!({"type": "UserAssigned", "userAssignedIdentities": {id: {}}});
+        for (identity, expected) in [
+            (of(PULL), None),
+            (of(&PULL.to_lowercase()), None),
+            (of("/other"), Some("InvalidImageRegistryIdentity")),
+            (json!({"type": "SystemAssigned"}), Some("InvalidImageRegistryIdentity")),
+            (json!(null), Some("InvalidImageRegistryIdentity")),
+        ] {
+            assert_eq!(refused(&pulls(identity.clone())), expected.map(Value::from), "{identity}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_plays_is_refused() {
+        for more in [
+            json!({"secretReferences": [{"name": "a"}]}),
+            json!({"containerGroupProfile": {"id": "p"}}),
+            json!({"standbyPoolProfile": {"id": "p"}}),
+            json!({"containers": [{"name": "main", "properties": {"image": "i", "configMap": {}}}]}),
+        ] {
+            assert_eq!(refused(&json!({"properties": more.clone()})), Some(json!("NotImplemented")), "{more}");
+        }
+    }
 }

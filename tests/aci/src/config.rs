@@ -1,6 +1,5 @@
 //! What a fake is told: whose it is, what it runs groups on, and how it behaves. The last may be changed while it runs.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -67,8 +66,6 @@ pub struct Account {
     pub identities: Vec<String>,
     /// Shares that groups may mount.
     pub shares: Vec<Share>,
-    /// Secrets of key vaults, by their URI.
-    pub vault: BTreeMap<String, String>,
 }
 
 impl Default for Account {
@@ -90,7 +87,6 @@ impl Default for Account {
                 key: "ZmFrZS1rZXk=".to_owned(),
                 name: "files".to_owned(),
             }],
-            vault: BTreeMap::new(),
         }
     }
 }

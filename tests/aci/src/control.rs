@@ -5,7 +5,9 @@
 //! | `POST /fake/faults` | a [`Fault`](crate::Fault) more |
 //! | `DELETE /fake/faults` | none any more |
 //! | `GET /fake/faults` | those that are left |
-//! | `GET /fake/requests`, `/fake/violations`, `/fake/made` | what went by |
+//! | `POST /fake/release` | all requests that are held are done now |
+//! | `GET /fake/requests`, `/fake/violations` | what went by |
+//! | `GET /fake/made`, `/fake/changed`, `/fake/conflicts` | groups that were put, by their tag `UID` |
 //! | `GET /fake/groups` | the groups that are there |
 //! | `GET /fake/behaviour`, `PATCH /fake/behaviour` | how it behaves: a [`Behaviour`](crate::config::Behaviour), of which a part changes |
 //! | `POST /fake/tokens/expire` | all tokens end now |
@@ -36,9 +38,15 @@ pub(crate) fn answer(world: &World, asked: &Asked) -> Answer {
             Answer::empty(204)
         }
         ("GET", ["faults"]) => shown(&lock(&world.faults).left()),
+        ("POST", ["release"]) => {
+            world.releases.send_replace(());
+            Answer::empty(204)
+        }
         ("GET", ["requests"]) => shown(&lock(&world.record).requests),
         ("GET", ["violations"]) => shown(&lock(&world.record).violations),
         ("GET", ["made"]) => shown(&lock(&world.record).made),
+        ("GET", ["changed"]) => shown(&lock(&world.record).changed),
+        ("GET", ["conflicts"]) => shown(&lock(&world.record).conflicts),
         ("GET", ["groups"]) => {
             let groups = lock(&world.groups);
             shown(&groups.values().filter(|group| !group.is_gone()).map(|group| group.shown(true)).collect::<Vec<_>>())

@@ -59,8 +59,6 @@ pub(crate) struct Attempt {
     pub(crate) cap_add: Vec<String>,
     pub(crate) cap_drop: Vec<String>,
     pub(crate) no_new_privileges: bool,
-    /// Files that are put into it before it starts, by their paths.
-    pub(crate) files: Vec<File>,
     pub(crate) label: String,
 }
 
@@ -135,8 +133,8 @@ impl Engine {
         either!(self, of => of.is_accessible(image, login))
     }
 
-    /// Gets an image. Says whether it had to be pulled.
-    pub(crate) async fn pull(&self, image: &str, login: Option<&Login>) -> Result<bool> {
+    /// Gets an image, unless it is there.
+    pub(crate) async fn pull(&self, image: &str, login: Option<&Login>) -> Result<()> {
         either!(self, of => of.pull(image, login))
     }
 

@@ -156,7 +156,7 @@ impl Fake {
         lock(&self.world.faults).add(fault);
     }
 
-    /// What is still to go wrong.
+    /// What is still to go wrong; none: all went wrong as often as it was to. A fault is gone once its last request is there.
     pub fn faults(&self) -> Vec<Fault> {
         lock(&self.world.faults).left()
     }
@@ -164,6 +164,11 @@ impl Fake {
     /// Nothing goes wrong any more.
     pub fn clear_faults(&self) {
         lock(&self.world.faults).clear();
+    }
+
+    /// All requests that are held ([`How::Hold`](crate::How::Hold)) are done now.
+    pub fn release(&self) {
+        self.world.releases.send_replace(());
     }
 
     /// All tokens end now.
@@ -179,12 +184,20 @@ impl Fake {
     /// A token of the cluster whose tokens the application takes for its own, as the kubelet writes it into a file; none: there
     /// is no such cluster.
     pub fn assertion(&self, life: Duration) -> Option<String> {
-        self.world.account.federated.as_ref().map(|credential| entra::assertion(credential, life))
+        let assertion = entra::assertion(self.world.account.federated.as_ref()?, life);
+        lock(&self.world.tokens).note(assertion.clone());
+        Some(assertion)
     }
 
     /// How many tokens were given.
     pub fn tokens(&self) -> u32 {
         lock(&self.world.tokens).given()
+    }
+
+    /// All that somebody could sign in with and that was made here: tokens of both issuers, and the cluster's. None of it is to be in
+    /// anybody's log.
+    pub fn issued(&self) -> Vec<String> {
+        lock(&self.world.tokens).issued()
     }
 
     /// How long it runs: for [`count`](Self::count).
@@ -205,6 +218,16 @@ impl Fake {
     /// Groups that were made, by their tag `UID`.
     pub fn made(&self) -> BTreeMap<String, u32> {
         lock(&self.world.record).made.clone()
+    }
+
+    /// Groups that were there and were put again, which starts their containers anew, by the tag `UID` of what was put.
+    pub fn changed(&self) -> BTreeMap<String, u32> {
+        lock(&self.world.record).changed.clone()
+    }
+
+    /// The same where it was refused, as the group was being made or removed, or cannot become what was put.
+    pub fn conflicts(&self) -> BTreeMap<String, u32> {
+        lock(&self.world.record).conflicts.clone()
     }
 
     /// What Microsoft's schema forbids of what was sent. A test fails that finds any.

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::asked::Asked;
-
 /// What goes wrong, and with which requests.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -16,7 +14,7 @@ pub struct Fault {
     /// What the path has in it, without regard to case; with `$` at its end: how the path ends.
     #[serde(default)]
     pub path: String,
-    /// So many are left alone first.
+    /// So many that fit are left alone first, those among them with which another fault goes wrong.
     #[serde(default)]
     pub skip: u32,
     /// With so many it goes wrong.
@@ -49,6 +47,8 @@ pub enum How {
     },
     /// It is done so many milliseconds later.
     Delay(u64),
+    /// It is done once the test says so: [`Fake::release`](crate::Fake::release).
+    Hold,
     /// Nothing is done, and no answer comes.
     Hang,
     /// It is done, and no answer comes.
@@ -155,17 +155,19 @@ impl Faults {
         self.0.clone()
     }
 
-    /// The fault of this request. Earlier faults count before later ones.
-    pub(crate) fn take(&mut self, asked: &Asked) -> Option<How> {
-        let path = format!("/{}", asked.path.join("/"));
-        let index = self.0.iter_mut().position(|fault| {
-            if !fault.fits(asked.method.as_str(), &path) {
-                return false;
+    /// The fault of this request: of those that it fits and that leave it not alone, the earliest.
+    pub(crate) fn take(&mut self, method: &str, path: &str) -> Option<How> {
+        let mut taken = None;
+        let fitting = self.0.iter_mut().enumerate().filter(|(_, fault)| fault.fits(method, path));
+        // All of them count it: else the skip of one would depend on what others there are.
+        for (index, fault) in fitting {
+            if fault.skip > 0 {
+                fault.skip -= 1;
+            } else {
+                taken.get_or_insert(index);
             }
-            let is_left_alone = fault.skip > 0;
-            fault.skip = fault.skip.saturating_sub(1);
-            !is_left_alone
-        })?;
+        }
+        let index = taken?;
         let fault = self.0.get_mut(index)?;
         fault.times = fault.times.saturating_sub(1);
         let how = fault.how.clone();
@@ -194,5 +196,26 @@ mod tests {
             let fault = Fault::next(method, path, How::Hang);
             assert_eq!([fault.fits("GET", list), fault.fits("GET", &group)], fits, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn each_fault_counts_all_requests_that_fit_it_and_is_left_until_it_went_wrong() {
+        let mut faults = Faults::default();
+        for fault in [
+            Fault::next("GET", "", How::LoseRequest).after(1),
+            Fault::next("GET", "", How::LoseAnswer).after(2).times(2),
+            Fault::next("GET", "", How::BreakBody).after(2),
+            Fault::next("PUT", "", How::Malformed).after(1),
+            Fault::next("GET", "", How::Hang).after(9),
+        ] {
+            faults.add(fault);
+        }
+        let taken: Vec<Option<How>> = (0..6).map(|_| faults.take("GET", "/a")).collect();
+        // The fifth is the next that no other one takes.
+        let expected =
+            [None, Some(How::LoseRequest), Some(How::LoseAnswer), Some(How::LoseAnswer), Some(How::BreakBody), None];
+        assert_eq!(taken, expected);
+        let left: Vec<(How, u32)> = faults.left().into_iter().map(|fault| (fault.how, fault.skip)).collect();
+        assert_eq!(left, [(How::Malformed, 1), (How::Hang, 3)]);
     }
 }

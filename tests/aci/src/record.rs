@@ -42,11 +42,35 @@ pub struct Violation {
 pub(crate) struct Record {
     pub(crate) requests: Vec<Request>,
     pub(crate) violations: Vec<Violation>,
-    /// Groups that were made, by their tag `UID`.
+    /// Groups that were made, by the tag `UID` of what was put; and so on.
     pub(crate) made: BTreeMap<String, u32>,
+    pub(crate) changed: BTreeMap<String, u32>,
+    pub(crate) conflicts: BTreeMap<String, u32>,
+}
+
+/// What became of a group that was put.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Put {
+    /// There was none of this name.
+    Made,
+    /// There was one, which is otherwise now.
+    Changed,
+    /// There was one, which stays as it was.
+    Refused,
 }
 
 impl Record {
+    /// Counts a group that was put, if it has a tag `UID`.
+    pub(crate) fn put(&mut self, uid: Option<&str>, put: Put) {
+        let Some(uid) = uid else { return };
+        let counts = match put {
+            Put::Made => &mut self.made,
+            Put::Changed => &mut self.changed,
+            Put::Refused => &mut self.conflicts,
+        };
+        *counts.entry(uid.to_owned()).or_default() += 1;
+    }
+
     /// Requests since `since` after the start that are as `is` says.
     pub(crate) fn count(&self, since: Duration, is: impl Fn(&Request) -> bool) -> usize {
         let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);

@@ -181,9 +181,9 @@ async fn run_whole(world: &Arc<World>, group: &Arc<Group>, order: Order, end: &C
     }
 }
 
-/// What cannot be made says so by an event, and by its operation.
+/// What cannot be made says so by an event, of the type that recorded ones have, and by its operation.
 fn failed(world: &World, group: &Group, operation: Option<&str>, event: &str, message: &str) {
-    group.state().event(event, "Warning", message);
+    group.state().event(event, "Normal", message);
     fail(world, group, operation, End { state: "Failed", code: "Failed".to_owned(), message: message.to_owned() });
 }
 

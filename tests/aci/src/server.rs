@@ -1,7 +1,7 @@
 //! Two listeners: TLS, for the authority and the resource manager; and plain HTTP, for the metadata service and the fake's own control.
 //!
 //! ```text
-//! request ─▶ fault? ─▶ handler ─▶ record ─▶ answer (whole, broken or lost)
+//! request ─▶ schema ─▶ fault? ─▶ handler ─▶ record ─▶ answer (whole, broken or lost)
 //! ```
 //!
 //! Contract: what a handler does is done whether the client waits for the answer or not.
@@ -20,6 +20,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -93,9 +94,13 @@ async fn serve(
         return response(control::answer(&world, &asked));
     }
     let at = world.started.elapsed();
-    let fault = lock(&world.faults).take(&asked);
+    // Before anything else, so that nothing that is sent escapes.
+    let content = if door == Door::Tls { arm::content(&world, &asked) } else { Ok(Value::Null) };
+    // Whoever sees that the fault is taken may release it at once.
+    let mut release = world.releases.subscribe();
+    let fault = lock(&world.faults).take(asked.method.as_str(), &asked.whole_path());
     let plan = fault.as_ref().and_then(How::plan).unwrap_or_default();
-    let asked = Asked { plan, ..asked };
+    let asked = Asked { content, plan, ..asked };
     let answer = match &fault {
         Some(How::Hang | How::LoseRequest) => None,
         Some(How::Refuse { status, code, message, retry_after }) => {
@@ -107,6 +112,10 @@ async fn serve(
         }
         Some(How::Delay(millis)) => {
             tokio::time::sleep(Duration::from_millis(*millis)).await;
+            Some(handle(&world, door, &asked).await)
+        }
+        Some(How::Hold) => {
+            release.changed().await?;
             Some(handle(&world, door, &asked).await)
         }
         _ => Some(handle(&world, door, &asked).await),
@@ -141,6 +150,7 @@ async fn read(door: Door, request: Request<Incoming>) -> Result<(Asked, String)>
         query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         headers: parts.headers,
         body,
+        content: Ok(Value::Null),
         base: format!("{scheme}://{host}"),
         plan: Plan::default(),
     };
@@ -188,7 +198,7 @@ fn note(world: &World, asked: &Asked, query: String, at: Duration, answer: Optio
     let request = record::Request {
         at: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
         method: asked.method.to_string(),
-        path: format!("/{}", asked.path.join("/")),
+        path: asked.whole_path(),
         query,
         status: answer.map_or(0, |answer| answer.status),
         code: code.unwrap_or_default().to_owned(),

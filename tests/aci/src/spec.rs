@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -9,6 +10,12 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Spec {
+    /// Beside the properties.
+    #[serde(skip)]
+    pub(crate) zones: Vec<String>,
+    /// Beside the properties.
+    #[serde(skip)]
+    pub(crate) identity: Identity,
     #[serde(deserialize_with = "or_default")]
     pub(crate) containers: Vec<Container>,
     #[serde(deserialize_with = "or_default")]
@@ -31,7 +38,25 @@ pub(crate) struct Spec {
     pub(crate) extensions: Vec<Value>,
     pub(crate) encryption_properties: Option<Value>,
     #[serde(deserialize_with = "or_default")]
-    pub(crate) secret_references: Vec<SecretReference>,
+    pub(crate) secret_references: Vec<Value>,
+    pub(crate) container_group_profile: Option<Value>,
+    pub(crate) standby_pool_profile: Option<Value>,
+}
+
+/// Whom a group may sign in as.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Identity {
+    pub(crate) r#type: Option<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) user_assigned_identities: BTreeMap<String, Value>,
+}
+
+impl Identity {
+    /// Whether it has one of its own, by its id, which has no case.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.user_assigned_identities.keys().any(|own| own.eq_ignore_ascii_case(id))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -65,7 +90,7 @@ pub(crate) struct Properties {
     pub(crate) liveness_probe: Option<Probe>,
     pub(crate) readiness_probe: Option<Probe>,
     pub(crate) security_context: Option<Security>,
-    pub(crate) config_map: Option<ConfigMap>,
+    pub(crate) config_map: Option<Value>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -74,7 +99,6 @@ pub(crate) struct Variable {
     pub(crate) name: String,
     pub(crate) value: Option<String>,
     pub(crate) secure_value: Option<String>,
-    pub(crate) secure_value_reference: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -165,17 +189,10 @@ pub(crate) struct Capabilities {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(crate) struct ConfigMap {
-    pub(crate) key_value_pairs: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
 pub(crate) struct Volume {
     pub(crate) name: String,
     pub(crate) empty_dir: Option<Value>,
     pub(crate) secret: Option<BTreeMap<String, String>>,
-    pub(crate) secret_reference: Option<BTreeMap<String, String>>,
     pub(crate) azure_file: Option<AzureFile>,
     pub(crate) git_repo: Option<GitRepo>,
 }
@@ -186,7 +203,6 @@ pub(crate) struct AzureFile {
     pub(crate) share_name: String,
     pub(crate) storage_account_name: String,
     pub(crate) storage_account_key: Option<String>,
-    pub(crate) storage_account_key_reference: Option<String>,
     pub(crate) user_managed_identity_client_id: Option<String>,
     pub(crate) read_only: bool,
 }
@@ -205,7 +221,6 @@ pub(crate) struct Registry {
     pub(crate) server: String,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
-    pub(crate) password_reference: Option<String>,
     pub(crate) identity: Option<String>,
 }
 
@@ -227,18 +242,11 @@ pub(crate) struct Dns {
     pub(crate) options: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(crate) struct SecretReference {
-    pub(crate) name: String,
-    pub(crate) secret_reference_uri: String,
-}
-
 impl Spec {
     /// Reads it from a body that the schema allows.
     pub(crate) fn of(body: &Value) -> Result<Self, serde_json::Error> {
-        let properties = body.get("properties").cloned().unwrap_or_default();
-        serde_json::from_value(properties)
+        let spec: Self = serde_json::from_value(body.get("properties").cloned().unwrap_or_default())?;
+        Ok(Self { zones: beside(body, "zones")?, identity: beside(body, "identity")?, ..spec })
     }
 
     pub(crate) fn policy(&self) -> RestartPolicy {
@@ -286,9 +294,17 @@ impl Spec {
             ("subnetIds", !self.subnet_ids.is_empty()),
             ("https probes", https.into_iter().any(is_https)),
             ("seccompProfile", self.all().any(seccomp)),
+            ("zones", !self.zones.is_empty()),
+            ("identity", self.identity.r#type.as_deref().is_some_and(|kind| kind != "None")),
+            ("pull identity", self.image_registry_credentials.iter().any(|registry| registry.identity.is_some())),
         ];
         table.into_iter().filter(|(_, is)| *is).map(|(what, _)| what).collect()
     }
+}
+
+/// A member of a body that stands beside the properties.
+fn beside<T: Default + DeserializeOwned>(body: &Value, name: &str) -> Result<T, serde_json::Error> {
+    or_default(body.get(name).cloned().unwrap_or_default())
 }
 
 /// `null` is as good as nothing.

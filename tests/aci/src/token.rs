@@ -17,6 +17,8 @@ pub(crate) const AUDIENCES: [&str; 2] = ["https://management.azure.com", "https:
 pub(crate) struct Tokens {
     known: HashMap<String, Token>,
     given: u32,
+    /// The cluster's, which others are given for.
+    assertions: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -50,6 +52,16 @@ impl Tokens {
         self.known.insert(text.clone(), token);
         self.given += 1;
         text
+    }
+
+    /// The cluster has made one.
+    pub(crate) fn note(&mut self, assertion: String) {
+        self.assertions.push(assertion);
+    }
+
+    /// All that were given, and the cluster's.
+    pub(crate) fn issued(&self) -> Vec<String> {
+        self.known.keys().chain(&self.assertions).cloned().collect()
     }
 
     /// How many were given.

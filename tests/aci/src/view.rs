@@ -15,21 +15,28 @@ pub(crate) struct View {
 /// What a container does, or did.
 #[derive(Clone, Debug)]
 pub(crate) enum Stage {
-    Waiting { why: String },
+    Waiting { since: Timestamp, why: String },
     Running { since: Timestamp },
     Terminated { since: Timestamp, until: Timestamp, code: i64, why: String },
 }
 
 impl Default for Stage {
     fn default() -> Self {
-        Self::Waiting { why: String::new() }
+        Self::waiting(String::new())
     }
 }
 
 impl Stage {
+    /// From now on it waits.
+    pub(crate) fn waiting(why: String) -> Self {
+        Self::Waiting { since: Timestamp::now(), why }
+    }
+
     pub(crate) fn shown(&self) -> Value {
         match self {
-            Self::Waiting { why } => json!({"state": "Waiting", "detailStatus": why}),
+            Self::Waiting { since, why } => {
+                json!({"state": "Waiting", "startTime": shown(*since), "detailStatus": why})
+            }
             Self::Running { since } => {
                 json!({"state": "Running", "startTime": shown(*since), "detailStatus": ""})
             }

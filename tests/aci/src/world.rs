@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::watch;
+
 use crate::answer::Answer;
 use crate::config::{Account, Behaviour};
 use crate::engine::Engine;
@@ -27,6 +29,8 @@ pub(crate) struct World {
     pub(crate) tokens: Mutex<Tokens>,
     pub(crate) limits: Mutex<Limits>,
     pub(crate) faults: Mutex<Faults>,
+    /// Requests that are held go on with the next of these.
+    pub(crate) releases: watch::Sender<()>,
     pub(crate) record: Mutex<Record>,
     pub(crate) operations: Mutex<Operations>,
     pub(crate) groups: Mutex<BTreeMap<Key, Arc<Group>>>,
@@ -50,6 +54,7 @@ impl World {
             tokens: Mutex::default(),
             limits: Mutex::default(),
             faults: Mutex::default(),
+            releases: watch::Sender::default(),
             record: Mutex::default(),
             operations: Mutex::default(),
             groups: Mutex::default(),

@@ -33,6 +33,7 @@ fn control_plane() -> Result<&'static ControlPlane> {
 pub(crate) struct Ground {
     pub(crate) corner: Corner<'static>,
     cloud: Cloud,
+    may_change: bool,
 }
 
 /// What a ground is made of; a test may change it.
@@ -47,6 +48,8 @@ pub(crate) struct Setup {
     pub(crate) plugin: PathBuf,
     /// How it signs in to the fake.
     pub(crate) sign_in: SignIn,
+    /// The test changes pods that have a group, which is put again then.
+    pub(crate) may_change: bool,
 }
 
 impl Setup {
@@ -57,12 +60,12 @@ impl Setup {
         let plugin = plugin("azure")?;
         if real::is_meant() {
             let fake = Config::new("", RunsOn::Nothing);
-            return Ok(Self { fake, provider, flags, plugin, sign_in: SignIn::Secret });
+            return Ok(Self { fake, provider, flags, plugin, sign_in: SignIn::Secret, may_change: false });
         }
         let runs_on = RunsOn::Docker { socket: Engine::shared().await?.socket(), pause: tagged(1) };
         let mut fake = Config::new(engine::folder()?.join(unique(&format!("{name}-azure"))), runs_on);
         fake.behaviour.back_off = Duration::from_millis(300);
-        Ok(Self { fake, provider, flags, plugin, sign_in: SignIn::Secret })
+        Ok(Self { fake, provider, flags, plugin, sign_in: SignIn::Secret, may_change: false })
     }
 
     /// Containers are played: for tests with more of them than a machine runs.
@@ -81,7 +84,7 @@ impl Ground {
     pub(crate) async fn with(name: &str, change: impl FnOnce(&mut Setup)) -> Result<Self> {
         let mut setup = Setup::new(name).await?;
         change(&mut setup);
-        let Setup { fake, provider, flags, plugin, sign_in } = setup;
+        let Setup { fake, provider, flags, plugin, sign_in, may_change } = setup;
         let folder = fake.folder.clone();
         let cloud = Cloud::start(fake)?;
         let Access { flags: reaching, variables } = cloud.access(&folder, sign_in)?;
@@ -90,7 +93,7 @@ impl Ground {
             HostConfig { plugin, provider_config: Some(provider), variables, flags, ..host }
         };
         let corner = Corner::on(control_plane()?, name, configure).await?;
-        Ok(Self { corner, cloud })
+        Ok(Self { corner, cloud, may_change })
     }
 
     /// The fake, for what only that can do. Tests that ask for it are none that `real` runs.
@@ -174,14 +177,18 @@ impl Ground {
         .await
     }
 
-    /// What holds at the end of every test: what was sent keeps to Microsoft's schema, and no pod has two groups. Azure itself
-    /// refuses what does not, and nobody counts there.
+    /// What holds at the end of every test: what was sent keeps to Microsoft's schema, and of each pod one group was made, and asked
+    /// for no more once it was there. A group is called after its pod's uid: who makes one twice does not make two, but starts the
+    /// containers of the first anew, or is told of a conflict. Azure itself refuses what breaks the schema, and nobody counts there.
     pub(crate) fn keeps_to_the_rules(&self) -> Result<()> {
         let Cloud::Fake(fake) = &self.cloud else { return Ok(()) };
         let violations = fake.violations();
         ensure!(violations.is_empty(), "{violations:?}");
         let made = fake.made();
         ensure!(made.values().all(|count| *count == 1), "{made:?}");
+        let (changed, conflicts) = (fake.changed(), fake.conflicts());
+        let is_once = changed.is_empty() && conflicts.is_empty();
+        ensure!(self.may_change || is_once, "put again though they were there: {changed:?}, in vain: {conflicts:?}");
         Ok(())
     }
 }

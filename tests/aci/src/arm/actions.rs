@@ -6,14 +6,12 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::put::transitioning;
-use super::{body, version};
 use crate::answer::{Answer, Outcome, bad};
 use crate::asked::Asked;
 use crate::engine::Tail;
 use crate::group::{Group, Key, Log};
 use crate::operation::told;
 use crate::run::{self, Order};
-use crate::schema::Sent;
 use crate::world::{World, lock};
 
 /// The longest log that is answered.
@@ -59,9 +57,7 @@ fn begun(world: &Arc<World>, asked: &Asked, group: &Arc<Group>, status: u16) -> 
 
 /// Sessions in containers are not played.
 pub(super) fn session(world: &World, asked: &Asked, key: &Key) -> Outcome {
-    if asked.lower().last().is_some_and(|last| last == "exec") {
-        body::read(world, asked, version(asked)?, Sent::Command)?;
-    }
+    asked.content.clone()?;
     let group = world.group(key)?;
     let container = asked.segment(9);
     if !group.state().views.contains_key(&container) {

@@ -5,21 +5,21 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{body, region, version};
+use super::region;
 use crate::answer::{Answer, Outcome, bad};
 use crate::asked::Asked;
 use crate::group::{Group, Key};
 use crate::limits::Act;
 use crate::operation::told;
+use crate::record::Put;
 use crate::run::{self, Order};
-use crate::schema::Sent;
 use crate::spec::Spec;
 use crate::world::{World, lock};
 use crate::{check, echo};
 
 /// Makes a group, or changes one, which starts its containers again.
 pub(super) async fn put(world: &Arc<World>, asked: &Asked, key: Key) -> Outcome {
-    let body = body::read(world, asked, version(asked)?, Sent::Group)?;
+    let body = asked.content.clone()?;
     let spec = Spec::of(&body)
         .map_err(|error| bad("InvalidRequestContent", format!("The request content was invalid: {error}.")))?;
     check::group(&key.name, &spec)?;
@@ -42,10 +42,12 @@ pub(super) async fn put(world: &Arc<World>, asked: &Asked, key: Key) -> Outcome 
     // From here on nobody else makes or changes a group.
     let mut groups = lock(&world.groups);
     let there = groups.get(&key).filter(|group| !group.is_gone()).cloned();
+    let note = |put| lock(&world.record).put(body.pointer("/tags/UID").and_then(Value::as_str), put);
     let (group, status) = match there {
         Some(group) => {
-            is_changeable(&group, &place, &spec)?;
+            is_changeable(&group, &place, &spec).inspect_err(|_| note(Put::Refused))?;
             change(&group, &body, &spec);
+            note(Put::Changed);
             (group, 200)
         }
         None => {
@@ -55,9 +57,7 @@ pub(super) async fn put(world: &Arc<World>, asked: &Asked, key: Key) -> Outcome 
             }
             let group = Arc::new(Group::new(key.clone(), place.clone(), echo::of(&body), spec));
             groups.insert(key.clone(), group.clone());
-            if let Some(uid) = body.pointer("/tags/UID").and_then(Value::as_str) {
-                *lock(&world.record).made.entry(uid.to_owned()).or_default() += 1;
-            }
+            note(Put::Made);
             (group, 201)
         }
     };
@@ -72,7 +72,7 @@ pub(super) async fn put(world: &Arc<World>, asked: &Asked, key: Key) -> Outcome 
 /// Images are looked at before anything is made.
 async fn accessible(world: &World, name: &str, spec: &Spec) -> Result<(), Answer> {
     for image in spec.all().map(|container| container.properties.image.as_str()) {
-        let login = run::login(world, spec, image);
+        let login = run::login(spec, image);
         if !world.engine.is_accessible(image, login.as_ref()).await {
             let message = format!(
                 "The image '{image}' in container group '{name}' is not accessible. Please check the image and registry credential."
@@ -85,7 +85,7 @@ async fn accessible(world: &World, name: &str, spec: &Spec) -> Result<(), Answer
 
 /// Changes a group's tags.
 pub(super) fn patch(world: &Arc<World>, asked: &Asked, key: &Key) -> Outcome {
-    let body = body::read(world, asked, version(asked)?, Sent::Tags)?;
+    let body = asked.content.clone()?;
     let group = world.group(key)?;
     if group.state().provisioning == "Deleting" {
         return Err(transitioning(&key.name));

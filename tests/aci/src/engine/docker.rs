@@ -53,16 +53,16 @@ impl Docker {
             || self.client.inspect_registry_image(image, login.map(credentials)).await.is_ok()
     }
 
-    pub(super) async fn pull(&self, image: &str, login: Option<&Login>) -> Result<bool> {
+    pub(super) async fn pull(&self, image: &str, login: Option<&Login>) -> Result<()> {
         if self.client.inspect_image(image).await.is_ok() {
-            return Ok(false);
+            return Ok(());
         }
         let options = CreateImageOptionsBuilder::default().from_image(image).build();
         let mut pulled = self.client.create_image(Some(options), None, login.map(credentials));
         while let Some(step) = pulled.next().await {
             step?;
         }
-        Ok(true)
+        Ok(())
     }
 
     pub(super) async fn place(&self, sandbox: &Sandbox) -> Result<Place> {
@@ -149,11 +149,7 @@ impl Docker {
             host_config: Some(host),
             ..ContainerCreateBody::default()
         };
-        let id = self.client.create_container(None, body).await?.id;
-        if !attempt.files.is_empty() {
-            self.upload(&id, "/", &attempt.files).await?;
-        }
-        Ok(id)
+        Ok(self.client.create_container(None, body).await?.id)
     }
 
     pub(super) async fn start(&self, id: &str) -> Result<()> {

@@ -34,8 +34,8 @@ impl Played {
         !image.starts_with("missing")
     }
 
-    pub(super) async fn pull(&self, _: &str, _: Option<&Login>) -> Result<bool> {
-        Ok(true)
+    pub(super) async fn pull(&self, _: &str, _: Option<&Login>) -> Result<()> {
+        Ok(())
     }
 
     pub(super) async fn place(&self, _: &Sandbox) -> Result<Place> {

@@ -62,7 +62,7 @@ impl Crew {
             let waits = format!("CrashLoopBackOff: Back-off {back_off:?} restarting failed");
             self.with(name, |view| {
                 view.previous = Some(view.current.clone());
-                view.current = Stage::Waiting { why: waits };
+                view.current = Stage::waiting(waits);
                 view.event("BackOff", "Warning", "Back-off restarting failed container");
             });
             if pause(&self.end, back_off).await.is_err() {
@@ -140,15 +140,15 @@ impl Crew {
     async fn made(&self, container: &Container) -> Option<String> {
         let (name, image) = (container.name.as_str(), container.properties.image.as_str());
         let spec = self.group.state().spec.clone();
-        let login = attempt::login(&self.world, &spec, image);
+        let login = attempt::login(&spec, image);
         let mut tries = 0_u32;
         loop {
             self.with(name, |view| view.event("Pulling", "Normal", &format!("pulling image \"{image}\"")));
             let (failure, waits) = match self.world.engine.pull(image, login.as_ref()).await {
-                Ok(_) => {
+                Ok(()) => {
                     let message = format!("Successfully pulled image \"{image}\"");
                     self.with(name, |view| view.event("Pulled", "Normal", &message));
-                    let attempt = attempt::of(&self.world, &spec, container, &self.volumes);
+                    let attempt = attempt::of(container, &self.volumes);
                     match self.world.engine.make(&self.place, &attempt).await {
                         Ok(id) => return Some(id),
                         Err(error) => (format!("Error: {error:#}"), "CreateContainerError"),
@@ -162,7 +162,7 @@ impl Crew {
             self.with(name, |view| {
                 view.event("Failed", "Warning", &failure);
                 view.event("BackOff", "Normal", &format!("Back-off pulling image \"{image}\""));
-                view.current = Stage::Waiting { why: format!("{waits}: {failure}") };
+                view.current = Stage::waiting(format!("{waits}: {failure}"));
             });
             tries = tries.saturating_add(1).min(16);
             if pause(&self.end, back_off).await.is_err() {

@@ -8,7 +8,6 @@ use data_encoding::BASE64;
 use tokio::process::Command;
 use uuid::Uuid;
 
-use super::attempt::secret;
 use crate::engine::{Bind, File, Source};
 use crate::spec::{AzureFile, GitRepo, Mount, Spec, Volume};
 use crate::world::World;
@@ -60,10 +59,6 @@ impl Volumes {
         for (path, content) in volume.secret.iter().flatten() {
             files.push((path.clone(), BASE64.decode(content.as_bytes()).context("it is not base64")?));
         }
-        for (path, reference) in volume.secret_reference.iter().flatten() {
-            let content = secret(world, spec, reference).with_context(|| format!("no secret {reference}"))?;
-            files.push((path.clone(), content.into_bytes()));
-        }
         Ok(Ready { name, source: own, files, read_only: volume.empty_dir.is_none() })
     }
 
@@ -93,18 +88,19 @@ impl Volumes {
     }
 }
 
-/// The folder of a share: account and key must be right, and the share be there.
+/// The folder of a share, which must be there: account and key are right, or the group has an identity. Which one has which client id
+/// nobody knows here: all that the machine has are as good.
 fn share(world: &World, spec: &Spec, file: &AzureFile) -> Result<PathBuf> {
     let (account, name) = (&file.storage_account_name, &file.share_name);
     let shares = world.account.shares.iter();
     let Some(share) = shares.clone().find(|share| share.account == *account && share.name == *name) else {
         bail!("Output: mount error(2): No such file or directory (//{account}.file.core.windows.net/{name})");
     };
-    let reference = file.storage_account_key_reference.as_ref().and_then(|name| secret(world, spec, name));
-    let key = file.storage_account_key.clone().or(reference);
-    let by_identity =
-        file.user_managed_identity_client_id.as_ref().is_some_and(|id| world.account.identities.contains(id));
-    ensure!(by_identity || key.as_ref() == Some(&share.key), "Output: mount error(13): Permission denied");
+    let has_identity = !spec.identity.user_assigned_identities.is_empty();
+    let is_known = |id: &String| has_identity && world.account.identities.contains(id);
+    let by_identity = file.user_managed_identity_client_id.as_ref().is_some_and(is_known);
+    let by_key = file.storage_account_key.as_ref() == Some(&share.key);
+    ensure!(by_identity || by_key, "Output: mount error(13): Permission denied");
     let folder = share_folder(&world.folder, account, name);
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     Ok(folder)

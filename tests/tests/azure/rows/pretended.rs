@@ -1,6 +1,6 @@
-//! What no machine here can do: Windows, Spot, other skus, zones, identities, keys, extensions, workspaces. Each is
-//! sent as Microsoft's schema has it, which a fake checks of all that it is sent, and each is in its list of what it
-//! only pretends.
+//! What no machine here can do: Windows, Spot, other skus, zones, identities, keys, extensions, workspaces, probes by
+//! https. Each is sent as Microsoft's schema has it, which a fake checks of all that it is sent, and each is in its list of
+//! what it only pretends.
 
 use std::fs;
 
@@ -61,13 +61,13 @@ async fn what_annotations_ask_for_is_in_the_group() -> Result<()> {
             of_policy.clone(),
         ),
         ("policy", json!({node("ccepolicy"): POLICY}), confidential, of_policy),
-        ("zone", json!({node("zones"): "2"}), json!({"zones": ["2"]}), vec![]),
+        ("zone", json!({node("zones"): "2"}), json!({"zones": ["2"]}), vec!["zones"]),
         (
             "identity",
             json!({node("identity"): format!("SystemAssigned;{};{}", user("one"), user("two"))}),
             json!({"identity": {"type": "SystemAssigned, UserAssigned",
                 "userAssignedIdentities": {user("one"): {}, user("two"): {}}}}),
-            vec![],
+            vec!["identity"],
         ),
         (
             "key",
@@ -75,7 +75,7 @@ async fn what_annotations_ask_for_is_in_the_group() -> Result<()> {
                 node("cmk.keyversion"): "7", node("cmk.identity"): user("key")}),
             json!({"properties": {"encryptionProperties": key},
                 "identity": {"type": "UserAssigned", "userAssignedIdentities": {user("key"): {}}}}),
-            vec!["encryptionProperties"],
+            vec!["encryptionProperties", "identity"],
         ),
         (
             "tags",
@@ -107,7 +107,7 @@ async fn what_the_configuration_adds_to_all_groups_is_in_each() -> Result<()> {
         setup.played();
         setup.flags.extend(["--grant".to_owned(), format!("file={file}")]);
         setup.provider.push_str(&format!(
-            "subnet = {SUBNET:?}\nzone = \"1\"\nrealtime-metrics = true\nidentities = [\"{IDENTITIES}/all\"]\n\
+            "subnet = {SUBNET:?}\nrealtime-metrics = true\nidentities = [\"{IDENTITIES}/all\"]\n\
              [tags]\nenv = \"dev\"\n\
              [encryption]\nvault-base-url = \"https://keys.vault.azure.net\"\nkey-name = \"pods\"\nkey-version = \"7\"\n\
              [log-analytics]\nworkspace-id = \"7\"\nworkspace-key = \"a2V5\"\ncluster-resource-id = \"/subscriptions/s/clusters/c\"\n\
@@ -131,7 +131,7 @@ async fn what_the_configuration_adds_to_all_groups_is_in_each() -> Result<()> {
     let proxy = extension("kube-proxy", json!({"settings": {"clusterCidr": "10.1.0.0/16", "kubeVersion": "v1.9.10"}}));
     let measure = extension("vk-realtime-metrics", json!({}));
     let expected = json!({
-        "zones": ["1"], "tags": {"env": "dev"},
+        "tags": {"env": "dev"},
         "identity": {"type": "UserAssigned", "userAssignedIdentities": {format!("{IDENTITIES}/all"): {}}},
         "properties": {
             "subnetIds": [{"id": SUBNET}], "extensions": [proxy, measure.clone()],
@@ -141,10 +141,49 @@ async fn what_the_configuration_adds_to_all_groups_is_in_each() -> Result<()> {
         },
     });
     ensure!(has(&group, &expected), "{expected} is not in {group}");
-    ensure!(pretended == ["diagnostics", "extensions", "encryptionProperties", "subnetIds"], "{pretended:?}");
+    ensure!(
+        pretended == ["diagnostics", "extensions", "encryptionProperties", "subnetIds", "identity"],
+        "{pretended:?}"
+    );
     let (group, _) = shown(&ground, "alone").await?;
     ensure!(group["properties"]["extensions"] == json!([measure]), "{group}");
     ground.over(&["web", "alone"]).await
+}
+
+/// Not together with a subnet, which a group in a zone cannot have.
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn the_zone_of_the_configuration_is_that_of_groups_whose_pod_names_no_other() -> Result<()> {
+    let ground = Ground::with("zone", |setup| {
+        setup.played();
+        setup.provider.push_str("zone = \"1\"\n");
+    })
+    .await?;
+    ground.corner.create(ground.pod("usual", container("true"))).await?;
+    let mut other = ground.pod("other", container("true"));
+    other["metadata"]["annotations"] = json!({"microsoft.containerinstance.virtualnode.zones": "3"});
+    ground.corner.create(other).await?;
+    for (pod, zone) in [("usual", "1"), ("other", "3")] {
+        let (group, pretended) = shown(&ground, pod).await?;
+        ensure!(group["zones"] == json!([zone]) && pretended == ["zones"], "{pod}: {} {pretended:?}", group["zones"]);
+    }
+    ground.over(&["usual", "other"]).await
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn a_probe_by_https_is_in_the_group() -> Result<()> {
+    let ground = Ground::with("https", |setup| setup.played()).await?;
+    let mut pod = ground.pod("web", container("true"));
+    let probe =
+        |scheme: &str| json!({"httpGet": {"path": "/healthz", "port": 8443, "scheme": scheme}, "periodSeconds": 7});
+    pod["spec"]["containers"][0]["livenessProbe"] = probe("HTTPS");
+    ground.corner.create(pod).await?;
+    let (group, pretended) = shown(&ground, "web").await?;
+    let asked = &group["properties"]["containers"][0]["properties"]["livenessProbe"];
+    ensure!(has(asked, &probe("https")), "{asked}");
+    ensure!(pretended == ["https probes"], "{pretended:?}");
+    ground.over(&["web"]).await
 }
 
 #[tokio::test]
