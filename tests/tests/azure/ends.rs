@@ -11,6 +11,7 @@ use serde_json::json;
 use vk_tests::cluster::{eventually, phase, within};
 
 use crate::corner::{Ground, container, status};
+use crate::pods::ended;
 
 /// Groups that the subscription may have.
 const QUOTA: u32 = 5;
@@ -35,7 +36,7 @@ async fn a_pod_that_azure_starts_again_against_its_policy_has_failed_as_it_ended
     pod["spec"]["volumes"] = json!([{"name": "work", "emptyDir": {}}]);
     corner.create(pod).await?;
     let code = |pod: &Pod| status(pod).and_then(|status| Some(status.state.as_ref()?.terminated.as_ref()?.exit_code));
-    let ended = corner.until("once", "has ended", |pod| ["Succeeded", "Failed"].contains(&phase(pod))).await?;
+    let ended = ended(&ground, "once").await?;
     ensure!(phase(&ended) == "Failed" && code(&ended) == Some(7), "{:?}", ended.status);
     eventually("its group is stopped", || async {
         let group = ground.group("once").await?;
@@ -59,8 +60,7 @@ async fn a_deployment_whose_mount_cannot_be_had_takes_nobody_s_place() -> Result
     // The account is the fake's, and its key another.
     let (account, key) = ("shares", "d3Jvbmc=");
     ground.secret("key", json!({"azurestorageaccountname": account, "azurestorageaccountkey": key})).await?;
-    let mut main = container("");
-    main["command"] = json!(["serve"]);
+    let mut main = container("serve");
     main["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
     let mut spec = ground.pod("", main)["spec"].take();
     spec["restartPolicy"] = json!("Always");
@@ -78,9 +78,7 @@ async fn a_deployment_whose_mount_cannot_be_had_takes_nobody_s_place() -> Result
         Ok(Some(()))
     })
     .await?;
-    let mut other = container("");
-    other["command"] = json!(["serve"]);
-    corner.create(ground.pod("other", other)).await?;
+    corner.create(ground.pod("other", container("serve"))).await?;
     corner.running("other").await?;
 
     let none = Patch::Merge(json!({"spec": {"replicas": 0}}));

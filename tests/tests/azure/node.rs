@@ -1,15 +1,12 @@
 //! The node: what its operator says of it, and whether Azure answers.
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::Node;
-use kube::Api;
-use vk_fake_aci::{Fault, How};
-use vk_tests::cluster::{condition, eventually};
+use vk_fake_aci::Fault;
+use vk_tests::cluster::condition;
 
 use crate::corner::Ground;
-
-/// What a refusal says; nobody is to repeat a token.
-const REFUSAL: &str = "The client has no authorization to perform this action.";
+use crate::faults::{is_reachable, refuse};
+use crate::rows::leaks;
 
 #[tokio::test]
 #[ignore = "in a namespace"]
@@ -41,26 +38,20 @@ async fn the_node_shows_what_its_operator_says_and_whether_azure_answers() -> Re
     }
 
     // It says so, and evicts nobody.
-    let (status, code) = (403, "AuthorizationFailed".to_owned());
-    let how = How::Refuse { status, code, message: REFUSAL.to_owned(), retry_after: None };
-    fake.fault(Fault::next("GET", "vk-host-ping", how).times(u32::MAX));
-    let nodes: Api<Node> = Api::all(corner.client.clone());
-    let reachable = async |wanted: &str| {
-        eventually("the node says whether Azure answers", || async {
-            let node = nodes.get(corner.host.node()).await?;
-            Ok((condition(&node, "ProviderReachable").as_deref() == Some(wanted)).then_some(node))
-        })
-        .await
-    };
-    let node = reachable("False").await?;
-    ensure!(condition(&node, "Ready").as_deref() == Some("True"), "{node:?}");
-    let conditions = node.status.clone().and_then(|status| status.conditions).unwrap_or_default();
-    let told = conditions.iter().find(|one| one.type_ == "ProviderReachable").context("no condition")?;
+    let token = fake.issued().pop().context("nobody has signed in")?;
+    let refusal = format!("The client with access_token={token} has no authorization to perform this action.");
+    let pings = Fault::next("GET", "vk-host-ping", refuse(403, "AuthorizationFailed", &refusal));
+    fake.fault(pings.times(u32::MAX));
+    let told = is_reachable(&ground, false).await?;
     let message = told.message.clone().unwrap_or_default();
     ensure!(message.contains("AuthorizationFailed"), "{told:?}");
-    let secret = &fake.account().client_secret;
-    ensure!(!message.contains(secret) && !corner.host.log()?.contains(secret), "a secret is told");
+    let mut secrets = leaks::issued(fake);
+    secrets.push(("the application's secret".to_owned(), fake.account().client_secret.clone()));
+    for (place, text) in [("the condition", message), ("the host's log", corner.host.log()?)] {
+        let found = leaks::found(place, &text, &secrets)?;
+        ensure!(found.is_empty(), "{found:#?}");
+    }
     fake.clear_faults();
-    reachable("True").await?;
+    is_reachable(&ground, true).await?;
     Ok(())
 }

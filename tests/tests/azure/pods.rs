@@ -1,12 +1,26 @@
 //! The life of a pod as a container group.
 
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use vk_tests::cluster::phase;
+use vk_tests::cluster::{eventually, phase};
 
 use crate::corner::{Ground, container, status};
 
 const SECRET: &str = "s3cret: \"quoted\" & more";
+
+/// Waits until a pod has ended, however.
+pub(crate) async fn ended(ground: &Ground, name: &str) -> Result<Pod> {
+    ground.corner.until(name, "has ended", |pod| ["Succeeded", "Failed"].contains(&phase(pod))).await
+}
+
+/// Gives a pod's container another image.
+pub(crate) async fn change_image(ground: &Ground, pod: &str, image: &str) -> Result<()> {
+    let change = Patch::Strategic(json!({"spec": {"containers": [{"name": "main", "image": image}]}}));
+    ground.corner.pods().patch(pod, &PatchParams::default(), &change).await?;
+    Ok(())
+}
 
 #[tokio::test]
 #[ignore = "in a namespace"]
@@ -28,7 +42,7 @@ async fn a_pod_runs_with_its_environment_and_files_and_its_secrets_are_secret() 
         json!([{"name": "app", "configMap": {"name": "settings"}}, {"name": "keys", "secret": {"secretName": "keys"}}]);
     corner.create(pod).await?;
     corner.running("web").await?;
-    let log = vk_tests::cluster::eventually("the container has said all", || async {
+    let log = eventually("the container has said all", || async {
         let log = corner.log("web").await?;
         Ok(log.ends_with("end\n").then_some(log))
     })
@@ -43,11 +57,7 @@ async fn a_pod_runs_with_its_environment_and_files_and_its_secrets_are_secret() 
     let told = corner.host.log()?;
     let escaped = Value::from(SECRET).to_string();
     ensure!(!told.contains(SECRET) && !told.contains(escaped.trim_matches('"')), "a secret is in the log");
-
-    corner.delete("web", None).await?;
-    corner.gone("web").await?;
-    ground.nothing_left().await?;
-    ground.keeps_to_the_rules()
+    ground.over(&["web"]).await
 }
 
 #[tokio::test]
@@ -57,20 +67,16 @@ async fn a_pod_that_ends_has_its_real_exit_code() -> Result<()> {
     let corner = &ground.corner;
     corner.create(ground.pod("well", container("echo done"))).await?;
     corner.create(ground.pod("badly", container("echo broken >&2; exit 42"))).await?;
-    for (name, wanted, code) in [("well", "Succeeded", 0), ("badly", "Failed", 42)] {
-        let pod = corner.until(name, "has ended", |pod| ["Succeeded", "Failed"].contains(&phase(pod))).await?;
+    for (name, wanted, code, said) in [("well", "Succeeded", 0, "done\n"), ("badly", "Failed", 42, "broken\n")] {
+        let pod = ended(&ground, name).await?;
         ensure!(phase(&pod) == wanted, "{:?}", pod.status);
         let state = status(&pod).and_then(|status| status.state.as_ref()?.terminated.clone());
         let ended = state.with_context(|| format!("{name} has not ended: {:?}", pod.status))?;
         ensure!(ended.exit_code == code && ended.started_at.is_some(), "{ended:?}");
-        ensure!(["done\n", "broken\n"].contains(&corner.log(name).await?.as_str()));
+        let log = corner.log(name).await?;
+        ensure!(log == said, "{name}: {log}");
     }
-    for name in ["well", "badly"] {
-        corner.delete(name, None).await?;
-        corner.gone(name).await?;
-    }
-    ground.nothing_left().await?;
-    ground.keeps_to_the_rules()
+    ground.over(&["well", "badly"]).await
 }
 
 #[tokio::test]
@@ -85,8 +91,5 @@ async fn a_container_that_crashes_is_restarted_and_its_last_end_is_told() -> Res
     let pod = corner.until("again", "was restarted", restarted).await?;
     let last = status(&pod).and_then(|status| status.last_state.as_ref()?.terminated.clone());
     ensure!(last.as_ref().is_some_and(|last| last.exit_code == 5), "{last:?}");
-    corner.delete("again", None).await?;
-    corner.gone("again").await?;
-    ground.nothing_left().await?;
-    ground.keeps_to_the_rules()
+    ground.over(&["again"]).await
 }

@@ -6,7 +6,10 @@ use vk_tests::cluster::eventually;
 
 use super::history::History;
 use super::others::Others;
-use super::{comes_to, end, ground, group_of, idle, made, refuse, requests, run, throttle, told};
+use super::{
+    CAPACITY, all_went_wrong, comes_to, end, ground, group_of, idle, is_told, made, refuse, requests, run, throttle,
+    told,
+};
 use crate::corner::Ground;
 
 /// What goes wrong with one pod.
@@ -21,15 +24,17 @@ struct Case {
 /// What comes of it.
 #[derive(Clone, Copy)]
 enum Outcome {
-    /// Nobody hears of it: what was made is found.
-    Found,
+    /// Nobody hears of it.
+    Unheard,
+    /// This reason is told, as the answer did not come, or was none; what was made is found, and asked for once.
+    Found(&'static str),
     /// It is tried again, and the pod waits with this reason meanwhile.
     Waits(&'static str),
     /// The pod is refused for good with this reason.
     Refused(&'static str),
 }
 
-use Outcome::{Found, Refused, Waits};
+use Outcome::{Found, Refused, Unheard, Waits};
 
 fn put(pod: &'static str, how: How, comes_to: Outcome) -> Case {
     Case { pod, method: "PUT", times: 1, how, comes_to }
@@ -48,9 +53,6 @@ impl Case {
         Fault::next(self.method, &group_of(ground, self.pod), self.how.clone()).times(self.times)
     }
 }
-
-const CAPACITY: &str = "The requested resource with '4' CPU and '16' GB memory is not available in the location \
-                        'westeurope' at this moment. Please retry in another location.";
 
 /// Refusals. Each but the last two is tried again, whatever the pod's restart policy.
 fn refusals() -> Vec<Case> {
@@ -98,14 +100,14 @@ fn losses() -> Vec<Case> {
     vec![
         put("broken", refuse(500, "InternalServerError", "Sorry."), Waits("InternalServerError")),
         put("unmade", How::LoseRequest, Waits("ConnectionTerminated")),
-        put("lost", How::LoseAnswer, Found),
-        put("cut", How::BreakBody, Found),
-        put("garbled", How::Malformed, Found),
-        put("late", How::Delay(3000), Found),
+        put("lost", How::LoseAnswer, Found("ConnectionTerminated")),
+        put("cut", How::BreakBody, Found("ConnectionTerminated")),
+        put("garbled", How::Malformed, Found("AzureAnswerUnreadable")),
+        put("late", How::Delay(3000), Unheard),
         // The host waits for half a minute.
         put("toolate", How::Delay(40_000), Waits("HTTPResponseTimeout")),
         put("silent", How::Hang, Waits("HTTPResponseTimeout")),
-        put("held", How::HoldAnswer, Found),
+        put("held", How::HoldAnswer, Found("HTTPResponseTimeout")),
     ]
 }
 
@@ -142,8 +144,7 @@ async fn a_create_that_azure_refuses_or_loses_is_tried_again_or_ends_the_pod_and
         let phase = if matches!(case.comes_to, Refused(_)) { "Failed" } else { "Running" };
         comes_to(&ground, case.pod, phase).await?;
     }
-    let left = ground.fake().faults();
-    ensure!(left.is_empty(), "these did not happen: {left:?}");
+    all_went_wrong(&ground).await?;
     for case in &cases {
         was_seen(&ground, &history, case)
             .await
@@ -163,21 +164,26 @@ async fn a_create_that_azure_refuses_or_loses_is_tried_again_or_ends_the_pod_and
 
 /// What was to be seen of a case was seen.
 async fn was_seen(ground: &Ground, history: &History, case: &Case) -> Result<()> {
-    let (waits, refused) = match case.comes_to {
-        Found => (None, None),
-        Waits(reason) => (Some(reason), None),
-        Refused(reason) => (None, Some(reason)),
-    };
-    let failure = told(ground, case.pod, "FailedToCreatePod").await?;
-    if let Some(reason) = waits {
-        ensure!(history.has(case.pod, &format!("Pending {reason}")), "it did not wait for {reason}");
-        ensure!(failure.contains(reason), "no event says {reason}: {failure:?}");
-    }
-    if let Some(reason) = refused {
-        ensure!(history.has(case.pod, &format!("Failed {reason}")), "it did not fail for {reason}");
-        ensure!(!told(ground, case.pod, reason).await?.is_empty(), "no event says {reason}");
-        ensure!(requests(ground, "PUT", case.pod).len() == 1, "what is refused for good is asked for once");
-        return made(ground, case.pod, 0).await;
+    let puts = || requests(ground, "PUT", case.pod).len();
+    match case.comes_to {
+        Unheard => {
+            let failure = told(ground, case.pod, "FailedToCreatePod").await?;
+            ensure!(failure.is_empty() && puts() == 1, "{} times, and it is told: {failure:?}", puts());
+        }
+        Found(reason) => {
+            is_told(ground, case.pod, "FailedToCreatePod", reason).await?;
+            ensure!(puts() == 1, "what was made is asked for {} times", puts());
+        }
+        Waits(reason) => {
+            history.comes_to(case.pod, &format!("Pending {reason}")).await?;
+            is_told(ground, case.pod, "FailedToCreatePod", reason).await?;
+        }
+        Refused(reason) => {
+            history.comes_to(case.pod, &format!("Failed {reason}")).await?;
+            is_told(ground, case.pod, reason, "").await?;
+            ensure!(puts() == 1, "what is refused for good is asked for {} times", puts());
+            return made(ground, case.pod, 0).await;
+        }
     }
     made(ground, case.pod, 1).await
 }
@@ -193,19 +199,13 @@ async fn a_pod_waits_while_the_subscription_has_no_room_and_runs_once_it_has() -
     ground.corner.create(idle(&ground, "first")).await?;
     run(&ground, &["first"]).await?;
     ground.corner.create(idle(&ground, "second")).await?;
-    eventually("it waits for room", || async {
-        Ok(history.has("second", "Pending ContainerGroupQuotaReached").then_some(()))
-    })
-    .await?;
-    ensure!(told(&ground, "second", "FailedToCreatePod").await?.contains("quota 'ContainerGroups' exceeded"));
+    history.comes_to("second", "Pending ContainerGroupQuotaReached").await?;
+    is_told(&ground, "second", "FailedToCreatePod", "quota 'ContainerGroups' exceeded").await?;
     ground.corner.delete("first", None).await?;
     run(&ground, &["second"]).await?;
     ground.fake().behave(|behaviour| (behaviour.groups, behaviour.cores) = (100, f64::from(there) + 1.0));
     ground.corner.create(idle(&ground, "third")).await?;
-    eventually("it waits for cores", || async {
-        Ok(told(&ground, "third", "FailedToCreatePod").await?.contains("quota 'StandardCores' exceeded").then_some(()))
-    })
-    .await?;
+    is_told(&ground, "third", "FailedToCreatePod", "quota 'StandardCores' exceeded").await?;
     ground.fake().behave(|behaviour| behaviour.cores = 100.0);
     run(&ground, &["third"]).await?;
     end(&ground, &others).await
@@ -225,10 +225,7 @@ async fn a_group_of_the_pod_s_name_that_is_somebody_else_s_is_left_alone_and_the
     let mut tags = ground.fake().group("pods", "other-cluster").context("it is gone")?["tags"].clone();
     tags["UID"] = "uid-taken".into();
     others.put(ground.fake(), &name, tags).await?;
-    eventually("it says whose the group is", || async {
-        Ok(history.has("web", "Pending ContainerGroupNameTaken").then_some(()))
-    })
-    .await?;
+    history.comes_to("web", "Pending ContainerGroupNameTaken").await?;
     others.were_left_alone(ground.fake())?;
     others.remove(ground.fake(), &name).await?;
     run(&ground, &["web"]).await?;

@@ -9,16 +9,10 @@ use vk_tests::cluster::within;
 use super::history::History;
 use super::others::Others;
 use super::{
-    CONVERGED, OPERATIONS, comes_to, end, failing, ground, group_of, idle, is_told, made, refuse, requests, throttle,
+    CAPACITY, CONVERGED, OPERATIONS, all_went_wrong, comes_to, end, failing, fails, ground, group_of, idle, is_told,
+    made, refuse, requests, throttle,
 };
 use crate::corner::{Ground, status};
-
-const CAPACITY: &str = "The requested resource with '4' CPU and '16' GB memory is not available in the location \
-                        'westeurope' at this moment.";
-
-fn fails(code: &str, message: &str) -> How {
-    How::FailOperation { code: code.to_owned(), message: message.to_owned() }
-}
 
 /// How the making of a group fails, and the pod with it.
 fn failures() -> Vec<(&'static str, How, &'static str)> {
@@ -50,6 +44,7 @@ fn acts() -> Vec<(&'static str, How, u32)> {
 async fn failed(ground: &Ground, history: &History, pod: &str, state: &str) -> Result<ContainerStateTerminated> {
     comes_to(ground, pod, "Failed").await?;
     made(ground, pod, 1).await?;
+    history.comes_to(pod, state).await?;
     let states = history.states(pod);
     ensure!(states.last().is_some_and(|last| last == state), "{pod}: {states:?}");
     ensure!(states.iter().filter(|state| state.starts_with("Failed")).count() == 1, "{pod}: {states:?}");
@@ -86,15 +81,14 @@ async fn a_group_that_comes_to_nothing_fails_its_pod_for_azure_s_reason_and_is_r
     for (pod, reason) in &all {
         let end = failed(&ground, &history, pod, &format!("Failed {reason}")).await?;
         ensure!(end.exit_code == 137 && end.reason.as_deref() == Some("ContainerStatusUnknown"), "{end:?}");
-        is_told(&ground, pod, "ContainerGroupFailed").await?;
+        is_told(&ground, pod, "ContainerGroupFailed", "").await?;
     }
     for (pod, _, _) in failures() {
-        is_told(&ground, pod, "ContainerGroupRemoved").await?;
+        is_told(&ground, pod, "ContainerGroupRemoved", "").await?;
         let asked = requests(&ground, "DELETE", pod);
         ensure!(asked.len() == 1 && requests(&ground, "POST", pod).is_empty(), "{pod}: {asked:?}");
     }
-    let left = ground.fake().faults();
-    ensure!(left.is_empty(), "these did not happen: {left:?}");
+    all_went_wrong(&ground).await?;
     end(&ground, &others).await
 }
 
@@ -109,15 +103,14 @@ async fn a_group_whose_pod_failed_is_stopped_however_often_azure_refuses_that() 
         ground.corner.create(failing(&ground, pod, 3)).await?;
     }
     for (pod, _, _) in acts() {
-        is_told(&ground, pod, "ContainerGroupStopped").await?;
+        is_told(&ground, pod, "ContainerGroupStopped", "").await?;
         let end = failed(&ground, &history, pod, "Failed").await?;
         ensure!(end.exit_code == 3, "{end:?}");
         let asked = requests(&ground, "POST", pod);
         ensure!(asked.last().is_some_and(|last| last.status == 204), "{asked:?}");
         ensure!(requests(&ground, "DELETE", pod).is_empty(), "its log is to stay");
     }
-    let left = ground.fake().faults();
-    ensure!(left.is_empty(), "these did not happen: {left:?}");
+    all_went_wrong(&ground).await?;
     end(&ground, &others).await
 }
 
@@ -139,11 +132,10 @@ async fn a_group_that_takes_long_keeps_its_pod_waiting_and_then_runs() -> Result
     }
     ground.corner.create(idle(&ground, "web")).await?;
     comes_to(&ground, "web", "Running").await?;
+    history.comes_to("web", "Pending ContainerCreating").await?;
     let states = history.states("web");
-    ensure!(states.contains(&"Pending ContainerCreating".to_owned()), "{states:?}");
     ensure!(!states.iter().any(|state| state.starts_with("Failed")), "{states:?}");
-    let left = ground.fake().faults();
-    ensure!(left.is_empty(), "these did not happen: {left:?}");
+    all_went_wrong(&ground).await?;
     made(&ground, "web", 1).await?;
     end(&ground, &others).await
 }

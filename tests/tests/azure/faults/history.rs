@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::{Result, ensure};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio::task::JoinHandle;
-use vk_tests::cluster::{Corner, phase, waiting_reason};
+use vk_tests::cluster::{Corner, phase, waiting_reason, within};
+
+use super::CONVERGED;
 
 type Seen = Arc<Mutex<BTreeMap<String, Vec<String>>>>;
 
@@ -46,9 +49,14 @@ impl History {
         seen.get(pod).cloned().unwrap_or_default()
     }
 
-    /// Whether a pod was ever seen so.
-    pub(super) fn has(&self, pod: &str, state: &str) -> bool {
-        self.states(pod).iter().any(|seen| seen == state)
+    /// Waits until a pod was seen so at any time: the watch may be later than others that look.
+    pub(super) async fn comes_to(&self, pod: &str, state: &str) -> Result<()> {
+        within(CONVERGED, &format!("{pod} is seen {state:?}"), || async {
+            let states = self.states(pod);
+            ensure!(states.iter().any(|seen| seen == state), "{states:?}");
+            Ok(Some(()))
+        })
+        .await
     }
 }
 

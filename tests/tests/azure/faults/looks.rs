@@ -2,13 +2,12 @@
 
 use anyhow::{Result, ensure};
 use vk_fake_aci::{Fault, How};
-use vk_tests::cluster::eventually;
 
 use super::history::History;
 use super::others::Others;
 use super::{
-    CONVERGED, LIST, OPERATIONS, brief, comes_to, end, ground, group_of, idle, is_reachable, made, refuse, run,
-    throttle, told,
+    CONVERGED, LIST, OPERATIONS, all_went_wrong, brief, comes_to, end, fails, ground, group_of, idle, is_out_of_reach,
+    is_reachable, is_told, made, refuse, run, throttle,
 };
 
 /// What is asked is repeated so often within a call.
@@ -72,8 +71,7 @@ async fn pods_run_and_end_though_lists_and_looks_fail() -> Result<()> {
         made(&ground, pod, 1).await?;
     }
     // Whether a group is there is asked at each end too, and lists go on.
-    eventually("all that was to go wrong went wrong", || async { Ok(ground.fake().faults().is_empty().then_some(())) })
-        .await?;
+    all_went_wrong(&ground).await?;
     ground.corner.create(brief(&ground, "after", 1)).await?;
     comes_to(&ground, "after", "Succeeded").await?;
     end(&ground, &others).await
@@ -119,7 +117,7 @@ async fn pods_run_fail_and_go_though_nobody_may_ask_how_far_operations_are() -> 
     // The role of the subscription, which the README has apart, was forgotten.
     let forbidden = refuse(403, "AuthorizationFailed", "The client has no right to read operations.");
     ground.fake().fault(Fault::next("GET", OPERATIONS, forbidden).times(u32::MAX));
-    let fails = How::FailOperation { code: "InsufficientCapacity".to_owned(), message: "There is none.".to_owned() };
+    let fails = fails("InsufficientCapacity", "There is none.");
     ground.fake().fault(Fault::next("PUT", &group_of(&ground, "fails"), fails));
     for pod in ["a", "b", "fails"] {
         ground.corner.create(idle(&ground, pod)).await?;
@@ -127,7 +125,7 @@ async fn pods_run_fail_and_go_though_nobody_may_ask_how_far_operations_are() -> 
     run(&ground, &["a", "b"]).await?;
     // Why it failed was to be read there.
     comes_to(&ground, "fails", "Failed").await?;
-    ensure!(history.has("fails", "Failed ContainerGroupFailed"), "{:?}", history.states("fails"));
+    history.comes_to("fails", "Failed ContainerGroupFailed").await?;
     end(&ground, &others).await
 }
 
@@ -142,14 +140,10 @@ async fn a_node_whose_azure_is_out_of_reach_says_so_and_its_pods_stay_as_they_ar
     is_reachable(&ground, true).await?;
     let outage = refuse(503, "ServiceUnavailable", "The service is unavailable.");
     ground.fake().fault(Fault { method: None, ..Fault::next("", "/containerGroups", outage).times(u32::MAX) });
-    ensure!(is_reachable(&ground, false).await? == "ServiceUnavailable");
+    is_out_of_reach(&ground, "ServiceUnavailable").await?;
     ground.corner.create(idle(&ground, "new")).await?;
     ground.corner.delete("there", Some(1)).await?;
-    eventually("the removal is tried", || async {
-        let told = told(&ground, "there", "FailedToDeletePod").await?;
-        Ok(told.contains("ServiceUnavailable").then_some(()))
-    })
-    .await?;
+    is_told(&ground, "there", "FailedToDeletePod", "ServiceUnavailable").await?;
     ensure!(history.states("there").last().is_some_and(|state| state.starts_with("Running")));
     ground.fake().clear_faults();
     is_reachable(&ground, true).await?;

@@ -13,6 +13,8 @@ use vk_tests::cluster::eventually;
 
 use crate::corner::Ground;
 
+/// A group that says of itself that it is the node's, and not of which pod.
+pub(super) const NO_POD: &str = "no-pod";
 /// How the provider calls itself in its requests.
 const OWN_AGENT: &str = "vk-host/";
 
@@ -48,7 +50,7 @@ impl Others {
         others.put(fake, "other-node", tags("other-node", "another-node", &cluster)).await?;
         others.put(fake, "no-tags", json!({})).await?;
         // Of this node, says somebody; but nobody can tell which pod's.
-        others.put(fake, "no-pod", json!({"NodeName": node, "ClusterID": cluster})).await?;
+        others.put(fake, NO_POD, json!({"NodeName": node, "ClusterID": cluster})).await?;
         eventually("what is others' runs", || async { Ok(others.all_run(fake).ok()) }).await?;
         Ok(others)
     }

@@ -3,6 +3,7 @@
 //!
 //! | in the pod | shown by |
 //! | --- | --- |
+//! | name, tags | `names` |
 //! | containers, initContainers, restartPolicy | `containers` |
 //! | env | `environment` |
 //! | resources | `resources` |
@@ -13,11 +14,14 @@
 //! | configMap, secret, projected, downwardAPI, emptyDir | `volumes` |
 //! | gitRepo, azureFile, csi | `shares` |
 //! | imagePullSecrets | `registry` |
+//! | what is changed in place | `updates` |
 //! | what no machine here can do | `pretended` |
 
 mod containers;
 mod environment;
+pub(crate) mod leaks;
 mod logs;
+mod names;
 mod network;
 mod pretended;
 mod probes;
@@ -27,6 +31,7 @@ mod resources;
 mod secrets;
 mod shares;
 mod subnet;
+mod updates;
 mod volumes;
 
 use anyhow::Result;
@@ -46,4 +51,14 @@ fn container<'a>(group: &'a Value, name: &str) -> &'a Value {
     let lists = [&group["properties"]["initContainers"], &group["properties"]["containers"]];
     let mut all = lists.into_iter().filter_map(Value::as_array).flatten();
     all.find(|container| container["name"] == name).map_or(&Value::Null, |container| &container["properties"])
+}
+
+/// The path of a subnet of the cluster's network.
+fn subnet_path(name: &str) -> String {
+    format!("/subscriptions/s/resourceGroups/net/providers/Microsoft.Network/virtualNetworks/cluster/subnets/{name}")
+}
+
+/// The path of an identity that groups may have.
+fn identity_path(name: &str) -> String {
+    format!("/subscriptions/s/resourceGroups/ids/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}")
 }

@@ -11,6 +11,9 @@ use crate::corner::{Ground, container, status};
 const SERVE: &str =
     "while true; do (sleep 0.2; printf 'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n') | nc -l -p 8080; done";
 
+/// More often than probes may fail.
+const MANY: usize = 4;
+
 /// A pod that goes on, with a probe which may fail once, unless it says otherwise.
 fn pod(ground: &Ground, name: &str, script: &str, probes: Value) -> Value {
     let mut pod = ground.pod(name, container(script));
@@ -34,6 +37,9 @@ async fn a_liveness_probe_that_fails_starts_the_container_again() -> Result<()> 
     let corner = &ground.corner;
     let exec = json!({"livenessProbe": {"exec": {"command": ["test", "-e", "/tmp/well"]}}});
     corner.create(pod(&ground, "command", "touch /tmp/well; sleep 3; rm /tmp/well; sleep 100000", exec)).await?;
+    // What it writes is the container's log.
+    let succeeds = json!({"livenessProbe": {"exec": {"command": ["sh", "-c", "echo asked >> /tmp/asked"]}}});
+    corner.create(pod(&ground, "well", "touch /tmp/asked; exec tail -f /tmp/asked", succeeds)).await?;
     let mut get = json!({"livenessProbe": {"httpGet": {"path": "/healthz", "port": "web"}, "initialDelaySeconds": 1}});
     let mut silent = pod(&ground, "silent", "sleep 100000", get.clone());
     // Between two answers nobody listens for a moment.
@@ -49,20 +55,22 @@ async fn a_liveness_probe_that_fails_starts_the_container_again() -> Result<()> 
         let told = corner.event(name, "Unhealthy").await?.message.unwrap_or_default();
         ensure!(told.contains("Liveness probe failed"), "{told}");
     }
-    eventually("it is asked again and again", || async {
-        let asked = corner.log("answers").await?.matches("GET /healthz ").count();
-        ensure!(asked > 2, "{asked} times");
-        Ok(Some(()))
-    })
-    .await?;
-    let pod = corner.running("answers").await?;
-    ensure!(status(&pod).is_some_and(|status| status.restart_count == 0), "{:?}", pod.status);
+    for (name, word) in [("answers", "GET /healthz "), ("well", "asked\n")] {
+        eventually(&format!("{name} is asked again and again"), || async {
+            let asked = corner.log(name).await?.matches(word).count();
+            ensure!(asked > MANY, "{asked} times");
+            Ok(Some(()))
+        })
+        .await?;
+        let pod = corner.running(name).await?;
+        ensure!(status(&pod).is_some_and(|status| status.restart_count == 0), "{:?}", pod.status);
+    }
     let group = ground.group("answers").await?;
     let probe = &of(&group, "main")["livenessProbe"];
     let expected = json!({"httpGet": {"path": "/healthz", "port": 8080, "scheme": "http"}, "initialDelaySeconds": 1,
         "periodSeconds": 1, "failureThreshold": 60, "successThreshold": 1, "timeoutSeconds": 10});
     ensure!(*probe == expected, "{probe}");
-    ground.over(&["command", "answers", "silent"]).await
+    ground.over(&["command", "well", "answers", "silent"]).await
 }
 
 #[tokio::test]

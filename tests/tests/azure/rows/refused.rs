@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use vk_tests::cluster::{eventually, phase};
 
+use super::subnet_path;
 use crate::corner::{Ground, container};
 
 /// Where a change of an ordinary pod is made.
@@ -39,7 +40,6 @@ fn table() -> Vec<(At, Value, &'static str)> {
     };
     let requests = |amounts: Value| json!({"resources": {"requests": amounts.clone(), "limits": amounts}});
     let csi = |attributes: Value| json!({"csi": {"driver": "file.csi.azure.com", "volumeAttributes": attributes, "nodePublishSecretRef": {"name": "s"}}});
-    let subnet = "/subscriptions/s/resourceGroups/n/providers/Microsoft.Network/virtualNetworks/v/subnets/s";
     let six: Vec<Value> = (1..=6).map(|port| json!({"containerPort": port})).collect();
     vec![
         (Pod, json!({"hostNetwork": true}), "spec.hostNetwork"),
@@ -170,7 +170,7 @@ fn table() -> Vec<(At, Value, &'static str)> {
         ),
         (
             Annotations,
-            json!({"virtual-kubelet.io/priority": "Spot", "microsoft.containerinstance.virtualnode.subnets.primary": subnet}),
+            json!({"virtual-kubelet.io/priority": "Spot", "microsoft.containerinstance.virtualnode.subnets.primary": subnet_path("aci")}),
             "metadata.annotations[microsoft.containerinstance.virtualnode.subnets.primary]",
         ),
         (

@@ -4,7 +4,6 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
@@ -12,74 +11,17 @@ use serde_json::{Value, json};
 use vk_fake_aci::{Fault, How};
 use vk_tests::engine::{self, Engine, Registry};
 
+use super::leaks::{forms, found, issued};
 use super::registry::put_credentials;
+use super::subnet_path;
 use crate::corner::{Ground, container};
+use crate::pods::ended;
 
 /// What each secret ends with: letters that every way of writing writes otherwise.
 const ODD: &str = ": \"quoted\" \\ & é+/=%";
-const SUBNET: &str =
-    "/subscriptions/s/resourceGroups/net/providers/Microsoft.Network/virtualNetworks/cluster/subnets/aci";
 
 fn odd(place: &str) -> String {
     format!("s3cret-{place}{ODD}")
-}
-
-fn base64(bytes: &[u8]) -> Result<String> {
-    let text = serde_json::to_value(ByteString(bytes.to_vec()))?;
-    Ok(text.as_str().context("no text")?.to_owned())
-}
-
-/// A text as it stands within JSON.
-fn within_json(text: &str) -> String {
-    Value::from(text).to_string().trim_matches('"').to_owned()
-}
-
-/// Forms in which somebody may write a text: as it is, in JSON, in JSON within JSON, in a URL, in base64.
-fn forms(text: &str) -> Result<Vec<String>> {
-    let query = reqwest::Url::parse_with_params("http://host", [("q", text)])?;
-    let query = query.query().and_then(|query| query.strip_prefix("q=")).context("no query")?.to_owned();
-    let json = within_json(text);
-    let base64 = base64(text.as_bytes())?;
-    let url_safe = base64.replace('+', "-").replace('/', "_");
-    Ok(vec![text.to_owned(), within_json(&json), json, query.replace('+', "%20"), query, base64, url_safe])
-}
-
-/// Base64 of a text that has others before it: without its first and last letters, which belong to these too.
-fn in_the_middle(text: &str) -> Result<Vec<String>> {
-    let shifted = (0..3).map(|shift| {
-        let whole = base64(&[vec![0; shift], text.as_bytes().to_vec()].concat())?;
-        let (first, last) = (shift + usize::from(shift > 0), (shift + text.len()) * 8 / 6);
-        Ok(whole.get(first..last).context("too short")?.to_owned())
-    });
-    shifted.collect()
-}
-
-/// Where a text has a secret, in any form.
-fn found(place: &str, text: &str, secrets: &[(String, String)]) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for (name, secret) in secrets {
-        for form in forms(secret)?.into_iter().chain(in_the_middle(secret)?) {
-            if text.contains(&form) {
-                found.push(format!("{name} is in {place}, as {form}"));
-            }
-        }
-    }
-    Ok(found)
-}
-
-#[test]
-fn a_secret_is_found_in_each_form() -> Result<()> {
-    let secret = odd("here");
-    let secrets = [("it".to_owned(), secret.clone())];
-    for form in forms(&secret)? {
-        ensure!(!found("a text", &format!("before {form} after"), &secrets)?.is_empty(), "{form}");
-    }
-    for before in ["", "a", "ab", "abc"] {
-        let whole = base64(format!("{before}{secret}:after").as_bytes())?;
-        ensure!(!found("a text", &whole, &secrets)?.is_empty(), "{whole}");
-    }
-    ensure!(found("a text", "s3cret-here: quoted", &secrets)?.is_empty());
-    Ok(())
 }
 
 /// The ground of the test: all that the operator can keep secret is set.
@@ -93,7 +35,8 @@ async fn ground(kubeconfig: &str) -> Result<Ground> {
         setup.flags.push(format!("file={file}"));
         setup.fake.account.client_secret = odd("application");
         setup.provider.push_str(&format!(
-            "subnet = {SUBNET:?}\n[log-analytics]\nworkspace-id = \"7\"\nworkspace-key = {key:?}\n[kube-proxy]\nkubeconfig = {file:?}\n"
+            "subnet = {:?}\n[log-analytics]\nworkspace-id = \"7\"\nworkspace-key = {key:?}\n[kube-proxy]\nkubeconfig = {file:?}\n",
+            subnet_path("aci"),
         ));
     })
     .await
@@ -152,8 +95,7 @@ async fn no_secret_is_in_a_group_or_in_any_word_of_the_host() -> Result<()> {
     for (name, fault) in [("quoted", refuse), ("broken", How::BreakBody), ("malformed", How::Malformed)] {
         ground.fake().fault(put(fault));
         corner.create(ground.pod(name, late.clone())).await?;
-        let ended = |pod: &_| ["Failed", "Succeeded"].contains(&vk_tests::cluster::phase(pod));
-        corner.until(name, "has ended", ended).await?;
+        ended(&ground, name).await?;
     }
     let refused = corner.pods().get("quoted").await?.status.and_then(|status| status.message).unwrap_or_default();
     ensure!(refused.contains("[redacted]"), "{refused}");
@@ -164,6 +106,7 @@ async fn no_secret_is_in_a_group_or_in_any_word_of_the_host() -> Result<()> {
             .map(|place| (place.to_owned(), odd(place)))
             .chain([("token".to_owned(), token), ("storage".to_owned(), account.key)])
             .chain([("registry".to_owned(), Registry::PASSWORD.to_owned())])
+            .chain(issued(ground.fake()))
             .collect();
     let events: Api<Event> = Api::namespaced(corner.client.clone(), &corner.namespace);
     let events = serde_json::to_string(&events.list(&ListParams::default()).await?.items)?;

@@ -11,6 +11,7 @@ use vk_tests::cluster::phase;
 use vk_tests::control_plane::succeed;
 use vk_tests::process::{Tie, start};
 
+use super::identity_path;
 use crate::corner::{Ground, container};
 
 /// The share of the fake's account, and the account's key.
@@ -137,8 +138,7 @@ async fn the_newer_version_of_the_api_opens_shares_with_identities_and_runs_what
     let csi = json!({"csi": {"driver": "file.csi.azure.com", "volumeAttributes": {"shareName": SHARE, "storageAccount": ACCOUNT,
         "mountWithManagedIdentity": "true", "clientID": IDENTITY}}});
     let mut pod = mounting(&ground, "web", "cat /data/here /keys/token; echo $TOKEN", csi);
-    let identity = "/subscriptions/s/resourceGroups/ids/providers/Microsoft.ManagedIdentity/userAssignedIdentities/web";
-    pod["metadata"]["annotations"] = json!({"microsoft.containerinstance.virtualnode.identity": identity});
+    pod["metadata"]["annotations"] = json!({"microsoft.containerinstance.virtualnode.identity": identity_path("web")});
     let main = &mut pod["spec"]["containers"][0];
     main["env"] = json!([{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "token"}}}]);
     main["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}, {"name": "keys", "mountPath": "/keys"}]);

@@ -3,9 +3,9 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
+use super::subnet_path;
 use crate::corner::{Ground, container};
 
-const NETWORK: &str = "/subscriptions/5ab50000-0000-4000-8000-000000000002/resourceGroups/net/providers/Microsoft.Network/virtualNetworks/cluster/subnets";
 const SUBNET: &str = "microsoft.containerinstance.virtualnode.subnets.primary";
 const DNS: &str = "microsoft.containerinstance.virtualnode.injectdns";
 
@@ -29,7 +29,7 @@ fn said(log: &str, word: &str) -> Vec<String> {
 #[ignore = "in a namespace"]
 async fn a_pod_in_a_subnet_asks_the_clusters_name_servers_or_its_own() -> Result<()> {
     let ground = Ground::with("subnet", |setup| {
-        setup.provider.push_str(&format!("subnet = \"{NETWORK}/aci\"\n"));
+        setup.provider.push_str(&format!("subnet = {:?}\n", subnet_path("aci")));
         setup.flags.extend(["--cluster-dns".to_owned(), "10.0.0.10".to_owned()]);
     })
     .await?;
@@ -40,7 +40,7 @@ async fn a_pod_in_a_subnet_asks_the_clusters_name_servers_or_its_own() -> Result
     for pod in [
         ports,
         pod(&ground, "own", json!({}), json!({"dnsPolicy": "None", "dnsConfig": own})),
-        pod(&ground, "azures", json!({DNS: "false", SUBNET: format!("{NETWORK}/other")}), json!({})),
+        pod(&ground, "azures", json!({DNS: "false", SUBNET: subnet_path("other")}), json!({})),
     ] {
         corner.create(pod).await?;
     }
@@ -54,10 +54,10 @@ async fn a_pod_in_a_subnet_asks_the_clusters_name_servers_or_its_own() -> Result
     let lines = [said(&own, "nameserver"), said(&own, "search"), said(&own, "options")].concat();
     ensure!(lines == ["10.9.9.9", "example.test", "ndots:2"], "{own}");
     ground.last_words("azures").await?;
-    for (pod, subnet, has_dns) in [("cluster", "aci", true), ("own", "aci", true), ("azures", "other", false)] {
+    for (pod, expected, has_dns) in [("cluster", "aci", true), ("own", "aci", true), ("azures", "other", false)] {
         let group = ground.group(pod).await?;
         let of = &group["properties"];
-        ensure!(of["subnetIds"] == json!([{"id": format!("{NETWORK}/{subnet}")}]), "{pod}: {}", of["subnetIds"]);
+        ensure!(of["subnetIds"] == json!([{"id": subnet_path(expected)}]), "{pod}: {}", of["subnetIds"]);
         ensure!(of["ipAddress"]["type"] == "Private", "{pod}: {}", of["ipAddress"]);
         ensure!(of["dnsConfig"].is_object() == has_dns, "{pod}: {}", of["dnsConfig"]);
     }
