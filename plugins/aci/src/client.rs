@@ -78,7 +78,7 @@ impl Client {
     }
 
     /// Which version of the API is spoken.
-    pub(crate) const fn version(&self) -> Version {
+    pub const fn version(&self) -> Version {
         self.version
     }
 

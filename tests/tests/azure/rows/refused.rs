@@ -125,7 +125,7 @@ fn table() -> Vec<(At, Value, &'static str)> {
         ),
         (Init, json!({"restartPolicy": "Always"}), "spec.initContainers[0].restartPolicy"),
         (Init, json!({"ports": [{"containerPort": 80}]}), "spec.initContainers[0].ports"),
-        (Init, requests(json!({"cpu": "1"})), "spec.initContainers[0].resources"),
+        (Init, requests(json!({"cpu": "2"})), "spec.initContainers[0].resources.requests[cpu]"),
         (Volume, json!({"hostPath": {"path": "/"}}), "spec.volumes[0].hostPath"),
         (Volume, json!({"persistentVolumeClaim": {"claimName": "c"}}), "spec.volumes[0].persistentVolumeClaim"),
         (Volume, json!({"nfs": {"server": "s", "path": "/"}}), "spec.volumes[0].nfs"),
