@@ -67,6 +67,8 @@ fn stop(context: &Context, id: &PodRef, sight: &mut Sight, vacant: bool) -> Resu
     let accepted = operation.map(|operation| Accepted { at: ledger::now(), operation: Some(operation), failed: false });
     sight.work = ledger::change(id, |work| {
         (work.stopped, work.vacant) = (true, vacant);
+        // How its making went changes nothing any more.
+        work.operation = None;
         work.stop.clone_from(&accepted);
     })?;
     let message = if is_again {
@@ -86,7 +88,9 @@ fn remove(context: &Context, id: &PodRef, sight: &mut Sight) -> Result<(), Troub
         Outcome::Accepted(operation) => operation,
     };
     let removal = Accepted { at: ledger::now(), operation, failed: false };
-    sight.work = ledger::change(id, |work| (work.removal, work.stop) = (Some(removal.clone()), None))?;
+    sight.work = ledger::change(id, |work| {
+        (work.removal, work.stop, work.operation) = (Some(removal.clone()), None, None);
+    })?;
     let message = "the container group came to nothing: it is removed, so that Azure does not keep trying, for money, and \
                    others have its place in the subscription's quota";
     cluster::event(id, false, "ContainerGroupRemoved", message);
