@@ -64,7 +64,7 @@ impl Ground {
 
     /// Waits until a group's provisioning is over.
     async fn provisioned(&self, name: &str) -> Result<Value> {
-        eventually(|| self.group(name).filter(|group| is_provisioned(group)).map(|_| ())).await?;
+        eventually(|| self.group(name).filter(is_provisioned).map(|_| ())).await?;
         self.group(name).context("it is gone")
     }
 }
