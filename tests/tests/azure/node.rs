@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use vk_fake_aci::Fault;
-use vk_tests::cluster::condition;
+use vk_tests::cluster::{condition, eventually};
 
 use crate::corner::Ground;
 use crate::faults::{is_reachable, refuse};
@@ -38,7 +38,7 @@ async fn the_node_shows_what_its_operator_says_and_whether_azure_answers() -> Re
     }
 
     // It says so, and evicts nobody.
-    let token = fake.issued().pop().context("nobody has signed in")?;
+    let token = eventually("somebody has signed in", || async { Ok(fake.issued().pop()) }).await?;
     let refusal = format!("The client with access_token={token} has no authorization to perform this action.");
     let pings = Fault::next("GET", "vk-host-ping", refuse(403, "AuthorizationFailed", &refusal));
     fake.fault(pings.times(u32::MAX));

@@ -136,7 +136,7 @@ fn required(said: Option<Said>, (variable, key): (&str, &str), mistakes: &mut Mi
             "it is not set, or not granted (--grant environment={variable}), and no file that AZURE_AUTH_LOCATION or \
              AKS_CREDENTIAL_LOCATION names has {key}"
         );
-        mistakes.add(variable, None, message);
+        mistakes.missing(variable, message);
     }
     said
 }

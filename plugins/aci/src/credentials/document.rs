@@ -24,7 +24,7 @@ impl Document {
         match object(content) {
             Ok(object) => Some(Self { path, rank, object }),
             Err(why) => {
-                mistakes.add(variable, Some(&path), why);
+                mistakes.unreadable(variable, &path, why);
                 None
             }
         }

@@ -15,6 +15,8 @@ pub(super) struct Mistakes {
     wrong: Vec<Error>,
     /// Files that are not granted, which may come yet.
     awaited: Vec<Error>,
+    /// A file could not be read: what it says is not known.
+    dark: bool,
 }
 
 impl Mistakes {
@@ -40,6 +42,20 @@ impl Mistakes {
         } else {
             // Nothing was asked of Azure.
             self.wrong.push(Error { effect: Effect::None, ..error }.field(variable));
+            self.dark = true;
+        }
+    }
+
+    /// A file in which nothing can be found.
+    pub(super) fn unreadable(&mut self, variable: &str, path: &str, why: impl fmt::Display) {
+        self.add(variable, Some(path), why);
+        self.dark = true;
+    }
+
+    /// Something is missing, unless it may stand where nothing could be read: that is mended first.
+    pub(super) fn missing(&mut self, field: &str, message: impl fmt::Display) {
+        if !self.dark {
+            self.add(field, None, message);
         }
     }
 
@@ -61,7 +77,7 @@ impl Mistakes {
     /// # Errors
     /// All of them.
     pub(super) fn finish(self) -> Result<(), Vec<Error>> {
-        let Self { mut wrong, awaited } = self;
+        let Self { mut wrong, awaited, .. } = self;
         // What was not read explains what else is missing.
         if !awaited.is_empty() {
             wrong.splice(..0, awaited);

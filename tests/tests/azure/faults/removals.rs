@@ -69,8 +69,9 @@ fn cases() -> Vec<Case> {
         // Its status says all.
         delete("cut", How::BreakBody, Nothing),
         delete("late", How::Delay(3000), Nothing),
-        delete("silent", How::Hang, Words("HTTPResponseTimeout")),
-        delete("held", How::HoldAnswer, Words("HTTPResponseTimeout")),
+        // The end of the call's time, or of the answer's: whichever comes first.
+        delete("silent", How::Hang, Words("DELETE https://")),
+        delete("held", How::HoldAnswer, Words("DELETE https://")),
         // It says that nothing is there, which is not so.
         delete("denied", refuse(404, "ResourceNotFound", "It was not found."), Nothing),
         delete("slow", How::SlowOperation(5000), Nothing),
