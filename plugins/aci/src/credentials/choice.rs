@@ -102,7 +102,8 @@ fn managed_identity(fields: &Fields, mistakes: &mut Mistakes) -> Option<Credenti
                 && higher(identity.as_ref(), managed.as_ref()).is_none_or(|way| way.rank >= said.rank) =>
         {
             let secret = if said.rank == Rank::AksFile { "aadClientSecret" } else { "clientSecret" };
-            mistakes.of(said, format_args!("it says an application and no {secret}; a certificate cannot be used"));
+            let message = format_args!("it says an application and no {secret}; a certificate cannot be used");
+            mistakes.missing_beside(said, message);
             return None;
         }
         Some(said) if identity.as_ref().is_some_and(|other| other.rank == said.rank && other.value != said.value) => {

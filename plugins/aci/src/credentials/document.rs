@@ -36,7 +36,7 @@ impl Document {
             Value::String(text) => text.trim(),
             Value::Null => return None,
             other => {
-                mistakes.add(key, Some(&self.path), format_args!("it must be a string, not {}", kind(other)));
+                mistakes.unreadable(key, &self.path, format_args!("it must be a string, not {}", kind(other)));
                 return None;
             }
         };

@@ -15,7 +15,7 @@ pub(super) struct Mistakes {
     wrong: Vec<Error>,
     /// Files that are not granted, which may come yet.
     awaited: Vec<Error>,
-    /// A file could not be read: what it says is not known.
+    /// Something could not be read: what it says is not known.
     dark: bool,
 }
 
@@ -46,9 +46,9 @@ impl Mistakes {
         }
     }
 
-    /// A file in which nothing can be found.
-    pub(super) fn unreadable(&mut self, variable: &str, path: &str, why: impl fmt::Display) {
-        self.add(variable, Some(path), why);
+    /// A file, or a field of one, that cannot be what it is to be.
+    pub(super) fn unreadable(&mut self, field: &str, path: &str, why: impl fmt::Display) {
+        self.add(field, Some(path), why);
         self.dark = true;
     }
 
@@ -56,6 +56,13 @@ impl Mistakes {
     pub(super) fn missing(&mut self, field: &str, message: impl fmt::Display) {
         if !self.dark {
             self.add(field, None, message);
+        }
+    }
+
+    /// The same of something that belongs to what a source says.
+    pub(super) fn missing_beside(&mut self, said: &Said, message: impl fmt::Display) {
+        if !self.dark {
+            self.of(said, message);
         }
     }
 
