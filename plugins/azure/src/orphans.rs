@@ -69,27 +69,22 @@ pub(crate) fn ours(node: &NodeInfo, groups: Vec<Summary>) -> Result<Vec<(Mark, S
     let mut ours = Vec::new();
     for group in groups {
         let name = group.name.unwrap_or_default();
-        match Mark::of(node, &group.tags) {
+        let left_alone = match Mark::of(node, &group.tags) {
             Some(mark) if !names::group(node, &mark.id).eq_ignore_ascii_case(&name) => {
-                if ledger::is_to_tell(&name)? {
-                    log!(
-                        "the container group {name:?} has the tags of pod {}, whose group is called otherwise: it is left alone",
-                        mark.id.name
-                    );
-                }
+                format!("has the tags of pod {}, whose group is called otherwise", mark.id.name)
             }
             Some(mark) => {
                 let state = group.properties.provisioning_state;
                 ours.push((mark, state.map(|state| state.to_string()).unwrap_or_default()));
+                continue;
             }
             None if Mark::is_partly_of(node, &group.tags) => {
-                if ledger::is_to_tell(&name)? {
-                    log!(
-                        "the container group {name:?} is this node's, but its tags do not say whose pod it is: it is left alone"
-                    );
-                }
+                "is this node's, but its tags do not say whose pod it is".to_owned()
             }
-            None => {}
+            None => continue,
+        };
+        if ledger::is_to_tell(&name)? {
+            log!("the container group {name:?} {left_alone}: it is left alone");
         }
     }
     Ok(ours)

@@ -266,7 +266,7 @@ fn between_lists<'a, K: Clone + Ord + 'a>(
 ) -> Plan<K> {
     let window_end = beat.window.saturating_add(millis(rhythm.period));
     let (mut left, mut next) = (rhythm.allowance().saturating_sub(beat.asked), beat.list_due(rhythm));
-    let (mut first, mut queue): (Option<(u64, &K, &Look)>, Vec<(u64, Reverse<u64>, &K, &Look)>) = (None, Vec::new());
+    let (mut first, mut queue) = (None::<(u64, &K, &Look)>, Vec::new());
     for (key, look) in looks {
         match look.act_due(rhythm, now) {
             // It is looked at once more for that: until its turn comes nothing else of it is of interest.
