@@ -81,6 +81,9 @@ pub(crate) fn access() -> Result<Access> {
         variable(RUN)?,
         "--grant".to_owned(),
         "environment=AZURE_*".to_owned(),
+        // Those that say where are in the environment of all that this program starts.
+        "--grant".to_owned(),
+        "environment=ACI_*".to_owned(),
     ]);
     if let Ok(file) = variable("AZURE_AUTH_LOCATION") {
         access.flags.extend(["--grant".to_owned(), format!("file={file}")]);
