@@ -110,7 +110,7 @@ pub(crate) fn is_going(group: &Group) -> bool {
 
 /// A container of it has been started at some time, so that there may be a log.
 pub(crate) fn may_have_logs(group: &Group) -> bool {
-    views(&group.properties).flatten().any(container::has_begun)
+    group.properties.views().filter_map(|(_, view)| view).any(ContainerView::has_begun)
 }
 
 /// It is over, one container ended badly, and it was not to be started again: Azure may do so all the same.
@@ -139,7 +139,7 @@ fn is_out_of_order(state: &ProvisioningState) -> bool {
 /// Something is said of how it runs, or it is known to be in the making.
 fn says_something(properties: &Properties) -> bool {
     properties.instance_view.as_ref().is_some_and(|view| view.state.is_some())
-        || views(properties).any(|view| view.is_some())
+        || properties.views().any(|(_, view)| view.is_some())
         || matches!(
             properties.provisioning_state,
             Some(
@@ -149,13 +149,6 @@ fn says_something(properties: &Properties) -> bool {
                     | ProvisioningState::PreProvisioned
             )
         )
-}
-
-/// What is said of how each container runs, init containers first.
-fn views(properties: &Properties) -> impl Iterator<Item = Option<&ContainerView>> {
-    let ordinary = properties.containers.iter().map(|container| container.properties.instance_view.as_ref());
-    let init = properties.init_containers.iter().map(|container| container.properties.instance_view.as_ref());
-    init.chain(ordinary)
 }
 
 /// A status with the group's containers and addresses.
@@ -248,7 +241,7 @@ fn why(group: &Group, word: &str, cause: Option<&Cause>) -> Why {
     }
     let properties = &group.properties;
     let of_group = properties.instance_view.iter().flat_map(|view| &view.events);
-    let of_containers = views(properties).flatten().flat_map(|view| &view.events);
+    let of_containers = properties.views().filter_map(|(_, view)| view).flat_map(|view| &view.events);
     let bad = of_group.chain(of_containers).filter(|event| events::is_warning(event));
     match bad.max_by_key(|event: &&Event| event.last_timestamp) {
         Some(event) => (events::reason(&event.name).into(), events::scrubbed(&event.message)),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use vk_aci::Group;
-use vk_aci::group::{self, ContainerView, Event, RunState};
+use vk_aci::group::{self, ContainerView, Event};
 use vk_provider::status::{ContainerState, ContainerStatus, Running, Terminated, Text};
 use vk_provider::time::Time;
 
@@ -30,7 +30,7 @@ impl<'a> Scene<'a> {
     pub(super) fn of(group: &'a Group, in_order: bool, once: bool) -> Self {
         let ended_well = |view: &Option<ContainerView>| {
             let state = view.as_ref().and_then(|view| view.current_state.as_ref());
-            state.is_some_and(|state| has_ended(state) && state.exit_code == Some(0))
+            state.is_some_and(|state| state.has_ended() && state.exit_code == Some(0))
         };
         let mut init = group.properties.init_containers.iter();
         let initializes = init.any(|container| !ended_well(&container.properties.instance_view));
@@ -55,22 +55,22 @@ impl<'a> Scene<'a> {
     fn status(&self, name: &str, image: &str, view: Option<&ContainerView>, waits: &'static str) -> ContainerStatus {
         let status = ContainerStatus::new(name, image);
         let Some(view) = view else { return status.waiting(waits, None) };
-        let last = view.previous_state.as_ref().filter(|state| has_ended(state)).map(ended);
+        let last = view.previous_state.as_ref().filter(|state| state.has_ended()).map(ended);
         let count = u32::try_from(view.restart_count).unwrap_or(0);
         let state = view.current_state.as_ref();
-        let begun = has_begun(view);
+        let begun = view.has_begun();
         let status = match state {
             // Azure has started it again all the same: how it ended before that is how it ended.
             _ if self.once && (count > 0 || last.is_some()) => {
                 let end = last.unwrap_or_else(|| untold(Terminated::default()));
                 return self.begun(name, status.terminated(end).restarted(count, None));
             }
-            Some(state) if is_running(state) => ContainerStatus {
+            Some(state) if state.is_running() => ContainerStatus {
                 state: Some(ContainerState::Running(Running { started_at: seconds(state.start_time) })),
                 started: Some(true),
                 ..status
             },
-            Some(state) if has_ended(state) => status.terminated(ended(state)),
+            Some(state) if state.has_ended() => status.terminated(ended(state)),
             state => {
                 let (reason, message) = waiting(state, &view.events, if begun { "CrashLoopBackOff" } else { waits });
                 status.waiting(reason, message)
@@ -88,27 +88,6 @@ impl<'a> Scene<'a> {
     fn id(&self, name: &str) -> String {
         let path = format!("{}/containers/{name}", self.path).to_uppercase();
         format!("aci://{}", HEXLOWER.encode(&Sha256::digest(path)))
-    }
-}
-
-/// It has been started at some time.
-pub(super) fn has_begun(view: &ContainerView) -> bool {
-    let state = view.current_state.as_ref();
-    view.restart_count > 0
-        || view.previous_state.as_ref().is_some_and(has_ended)
-        || state.is_some_and(|state| has_ended(state) || is_running(state))
-}
-
-fn is_running(state: &group::ContainerState) -> bool {
-    state.state == RunState::Running
-}
-
-/// Also where older versions have another word for it.
-fn has_ended(state: &group::ContainerState) -> bool {
-    match &state.state {
-        RunState::Terminated => true,
-        RunState::Running | RunState::Waiting => false,
-        RunState::Other(_) => state.exit_code.is_some() || state.finish_time.is_some(),
     }
 }
 
