@@ -27,15 +27,12 @@ demo *ARGS: plugins
     "$CARGO_TARGET_DIR/debug/vk-demo" "$@"
 
 # Run all tests, unit and end to end, against a real API server
-test *ARGS: plugins _next
-    @{{ say }} "building vk-host (the first time takes some minutes)"
-    cargo build --workspace --bins
+test *ARGS: plugins _next _tested
     @{{ say }} "running the tests; the first one that needs a control plane builds it, once (five to ten minutes)"
     cargo test --workspace "$@"
 
 # Run the tests with a real container engine against Podman instead of Docker
-test-podman *ARGS: plugins
-    cargo build --workspace --bins
+test-podman *ARGS: plugins _tested
     VK_TEST_ENGINE=podman cargo test --workspace --test docker "$@"
 
 # Run tests of plugins/azure against Azure itself, where variables say how to sign in (AZURE_…), and where (ACI_REGION, ACI_RESOURCE_GROUP)
@@ -46,13 +43,11 @@ test-azure:
         echo "skipped: no credentials (AZURE_AUTH_LOCATION, or AZURE_CLIENT_SECRET with AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_SUBSCRIPTION_ID)"
         exit 0
     fi
-    {{ just_executable() }} plugins
-    cargo build --workspace --bins
+    {{ just_executable() }} plugins _tested
     VK_TEST_AZURE=1 cargo test --workspace --test azure -- --exact pods_are_container_groups --nocapture
 
 # Run what takes many minutes: a token of the shortest life that an API server gives, until after its end; hundreds of pods in a fake Azure, made and at rest
-test-slow *ARGS: plugins
-    cargo build --workspace --bins
+test-slow *ARGS: plugins _tested
     VK_TEST_SLOW=1 VK_TEST_ONLY=slow:: cargo test --no-fail-fast --workspace --test docker --test azure "$@"
 
 # Check format and lints, for this machine and for WebAssembly
@@ -118,6 +113,13 @@ setup:
     for component in clippy rustfmt; do
         grep -q "^$component" <<< "$components" || rustup component add "$component" --toolchain "$toolchain"
     done
+
+# vk-host and the tests in one build: on their own the programs have other features of tokio, and all that is above it would be
+# compiled twice.
+[private]
+_tested:
+    @{{ say }} "building vk-host and the tests (the first time takes some minutes)"
+    cargo build --workspace --bins --tests
 
 # A later build of the mock, for the tests of a swap: target/plugins/mock-next.wasm. In a target directory of its own, as cargo
 # would take one build's file for the other's.
