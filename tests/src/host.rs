@@ -67,10 +67,12 @@ pub fn built(name: &str) -> Result<PathBuf> {
     })
 }
 
-/// Takes from a command of the program what the developer's own environment would tell it: most of its flags have a variable.
+/// Takes from a command of the program what the developer's own environment would tell it: most of its flags have a variable, and
+/// plugins are granted some. Name by name: that all is cleared cannot be read from a command, and [`process::start`] makes another one.
 pub fn isolate(command: &mut Command) {
-    let kept = INHERITED.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-    command.env_clear().envs(kept);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| !INHERITED.iter().any(|kept| name == kept)) {
+        command.env_remove(name);
+    }
 }
 
 /// A plugin by name, as `just plugins` builds it.

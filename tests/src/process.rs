@@ -273,6 +273,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_started_apart_from_this_environment_has_none_of_it() {
+        // Cargo sets it for each test.
+        const OURS: &str = "CARGO_MANIFEST_DIR";
+        assert!(std::env::var_os(OURS).is_some());
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("environment");
+        let mut command = Command::new("env");
+        host::isolate(&mut command);
+        command.env("ITS_OWN", "1");
+        let out = File::create(&file).unwrap();
+        let mut child = start(&command, Tie::Killed, out.try_clone().unwrap(), out).unwrap();
+        assert!(child.wait().unwrap().success());
+        let said = fs::read_to_string(&file).unwrap();
+        assert!(said.lines().any(|line| line == "ITS_OWN=1") && said.contains("PATH="), "{said}");
+        assert!(!said.contains(OURS), "{said}");
+    }
+
+    #[test]
     fn a_process_that_ends_when_asked_is_not_killed() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         assert!(Process::of(child.id()).unwrap().end(Duration::from_secs(10)).unwrap());

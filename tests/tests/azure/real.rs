@@ -8,6 +8,8 @@
 //!
 //! It is asked here by plain requests, so that what is left is not looked for by what has left it.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::io::{self, Write as _};
@@ -18,6 +20,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use jiff::Timestamp;
 use reqwest::{Certificate, Client, Method};
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OnceCell;
 use vk_tests::cluster::{OTHER_PATIENCE, within};
 
@@ -81,16 +84,17 @@ pub(crate) fn access() -> Result<Access> {
         variable(RUN)?,
         "--grant".to_owned(),
         "environment=AZURE_*".to_owned(),
-        // Those that say where are in the environment of all that this program starts.
-        "--grant".to_owned(),
-        "environment=ACI_*".to_owned(),
     ]);
     if let Ok(file) = variable("AZURE_AUTH_LOCATION") {
         access.flags.extend(["--grant".to_owned(), format!("file={file}")]);
     }
     access.flags.extend(variable(FLAGS).unwrap_or_default().split_whitespace().map(str::to_owned));
-    // The last says which authorities are the system's.
-    access.variables = env::vars().filter(|(name, _)| name.starts_with("AZURE_") || name == "SSL_CERT_FILE").collect();
+    // Who is asked, which authorities are the system's, and which way is out.
+    let is_meant = |name: &str| {
+        let upper = name.to_uppercase();
+        name.starts_with("AZURE_") || name == "SSL_CERT_FILE" || upper.ends_with("_PROXY")
+    };
+    access.variables = env::vars().filter(|(name, _)| is_meant(name)).collect();
     Ok(access)
 }
 
@@ -109,12 +113,17 @@ pub(crate) fn run() -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let mut running = tests.spawn()?;
+        let (mut asked, mut hung_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
         let status = tokio::select! {
             status = running.wait() => Some(status?),
             _ = tokio::signal::ctrl_c() => None,
+            _ = asked.recv() => None,
+            _ = hung_up.recv() => None,
         };
         running.kill().await.ok();
-        let left = azure.sweep(&run).await?;
+        let left = azure.sweep(&run).await.with_context(|| {
+            format!("groups may be left that cost something: those of this resource group whose tag ClusterID is {run:?}")
+        })?;
         ensure!(
             status.is_some_and(|status| status.success()),
             "see above; groups that were left, and are removed: {left}"
@@ -192,20 +201,21 @@ impl Azure {
     async fn sweep(&self, run: &str) -> Result<usize> {
         // What was sent last may still be made.
         tokio::time::sleep(EVERY).await;
-        let left = self.with_tag("ClusterID", run).await?;
-        for group in &left {
-            writeln!(io::stderr(), "left: {}", group["id"])?;
-        }
+        let left = RefCell::new(BTreeSet::new());
+        // An error is asked about again: what is left costs something.
         within(PATIENCE, "no group is left", || async {
             let there = self.with_tag("ClusterID", run).await?;
             for group in &there {
                 let path = group["id"].as_str().context("a group without an id")?;
+                if left.borrow_mut().insert(path.to_owned()) {
+                    writeln!(io::stderr(), "left: {path}")?;
+                }
                 self.ask(Method::DELETE, &format!("{}{path}?{VERSION}", self.manager)).await?;
             }
             Ok(there.is_empty().then_some(()))
         })
         .await?;
-        Ok(left.len())
+        Ok(left.into_inner().len())
     }
 
     /// All groups with this tag, without instance views.
