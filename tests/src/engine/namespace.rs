@@ -143,17 +143,19 @@ impl Drop for Inside {
     }
 }
 
-/// Runs the ignored tests of this program in a namespace, and removes what they leave. Must not be called inside of one.
+/// Runs the ignored tests of this program in a namespace, and removes what they leave. Must not be called inside of one. What `before`
+/// does is done first, outside of it, if they are run at all: a namespace has no way out.
 ///
 /// # Errors
 ///
-/// An engine was asked for that cannot run here; or the program cannot be started.
-pub fn run_ignored_tests() -> Result<Outcome> {
+/// An engine was asked for that cannot run here; `before` failed; or the program cannot be started.
+pub fn run_ignored_tests(before: impl FnOnce() -> Result<()>) -> Result<Outcome> {
     let chosen = Kind::chosen()?;
     let kind = chosen.unwrap_or(Kind::Docker);
     if let Some(why) = lacks(kind, &TEST_PROGRAMS) {
         return if chosen.is_some() { bail!("{CHOICE}={}: {why}", kind.name()) } else { Ok(Outcome::Skipped(why)) };
     }
+    before()?;
     let mut inside = Inside::start(kind, &target().join("engine"), test_arguments())?;
     Ok(Outcome::Ran { status: inside.wait()?, folder: inside.folder().to_owned() })
 }

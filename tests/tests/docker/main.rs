@@ -28,7 +28,7 @@ use vk_tests::engine::{Outcome, run_ignored_tests};
 
 #[test]
 fn pods_are_real_containers() -> Result<()> {
-    match run_ignored_tests()? {
+    match run_ignored_tests(|| Ok(()))? {
         Outcome::Skipped(why) => {
             writeln!(std::io::stderr(), "\nSKIPPED: all tests with a real container engine. {why}\n")?;
             Ok(())
