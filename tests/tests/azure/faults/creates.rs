@@ -111,6 +111,15 @@ fn losses() -> Vec<Case> {
     ]
 }
 
+/// What is asked for again and again while this goes on: the pod, what goes wrong with its group's making, and why it waits.
+pub(super) fn tried_again() -> Vec<(&'static str, How, &'static str)> {
+    let waits = |case: Case| match case.comes_to {
+        Waits(reason) => Some((case.pod, case.how, reason)),
+        Unheard | Found(_) | Refused(_) => None,
+    };
+    refusals().into_iter().chain(losses()).filter_map(waits).collect()
+}
+
 /// The question whether it is there already. Without an answer nothing is made. It changes nothing, so it is repeated
 /// at once.
 fn questions() -> Vec<Case> {

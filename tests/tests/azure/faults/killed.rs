@@ -9,8 +9,8 @@ use vk_tests::cluster::{eventually, phase, within};
 use super::history::History;
 use super::others::Others;
 use super::{
-    CONVERGED, LIST, OPERATIONS, all_went_wrong, comes_to, end, failing, fails, ground, group_of, idle,
-    looks_before_removal, made, now, polled, rarely_polled, refuse, requests, run,
+    CONVERGED, LIST, OPERATIONS, all_went_wrong, comes_to, creates, end, failing, fails, ground, group_of, idle, is_told,
+    looks_before_removal, made, now, polled, rarely_polled, refuse, removals, requests, run,
 };
 use crate::corner::Ground;
 
@@ -61,6 +61,7 @@ fn ending() -> Vec<Step> {
     vec![
         Step { making: comes_to_nothing(), ..step("given", "DELETE", How::HoldAnswer) },
         Step { making: comes_to_nothing(), ..step("kept", "DELETE", How::Hang) },
+        Step { making: Some(How::CancelOperation), ..step("canceled", "DELETE", How::HoldAnswer) },
         Step { fails: true, ..step("stopped", "POST", How::HoldAnswer) },
         Step { fails: true, ..step("unstopped", "POST", How::Hang) },
     ]
@@ -135,7 +136,11 @@ async fn a_host_that_is_killed_in_the_middle_of_any_step_goes_on_where_it_was() 
             Ok(Some(()))
         })
         .await?;
-        let state = if step.fails { "Failed" } else { "Failed InsufficientCapacity" };
+        let state = match step.making {
+            None => "Failed",
+            Some(How::CancelOperation) => "Failed OperationCanceled",
+            Some(_) => "Failed InsufficientCapacity",
+        };
         history.comes_to(step.pod, state).await?;
         let states = history.states(step.pod);
         ensure!(states.last().is_some_and(|last| last == state), "{}: {states:?}", step.pod);
@@ -238,6 +243,61 @@ async fn a_host_that_is_killed_while_azure_is_out_of_order_makes_nothing_twice()
     run(&ground, &["a", "b", "c"]).await?;
     for pod in ["a", "b", "c"] {
         made(&ground, pod, 1).await?;
+    }
+    end(&ground, &others).await
+}
+
+/// From now on this goes wrong with each request of this kind, until faults are cleared.
+fn goes_wrong(ground: &Ground, method: &str, pod: &str, how: &How) {
+    ground.fake().fault(Fault::next(method, &group_of(ground, pod), how.clone()).times(u32::MAX));
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn a_host_that_is_killed_while_it_asks_for_groups_again_and_again_makes_one_of_each() -> Result<()> {
+    let mut ground = ground("again").await?;
+    let others = Others::beside(&ground).await?;
+    let history = History::of(&ground.corner);
+    let cases = creates::tried_again();
+    for (pod, how, _) in &cases {
+        goes_wrong(&ground, "PUT", pod, how);
+        ground.corner.create(idle(&ground, pod)).await?;
+    }
+    for (pod, _, reason) in &cases {
+        history.comes_to(pod, &format!("Pending {reason}")).await?;
+    }
+    ground.corner.host.kill()?;
+    ground.fake().clear_faults();
+    ground = ground.restarted()?;
+    for (pod, ..) in &cases {
+        comes_to(&ground, pod, "Running").await?;
+        made(&ground, pod, 1).await?;
+    }
+    end(&ground, &others).await
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn a_host_that_is_killed_while_it_removes_groups_again_and_again_leaves_none() -> Result<()> {
+    let mut ground = ground("yetagain").await?;
+    let others = Others::beside(&ground).await?;
+    let cases = removals::tried_again();
+    for (pod, ..) in &cases {
+        ground.corner.create(idle(&ground, pod)).await?;
+    }
+    run(&ground, &cases.iter().map(|(pod, ..)| *pod).collect::<Vec<_>>()).await?;
+    for (pod, how, _) in &cases {
+        goes_wrong(&ground, "DELETE", pod, how);
+        ground.corner.delete(pod, Some(1)).await?;
+    }
+    for (pod, _, words) in &cases {
+        is_told(&ground, pod, "FailedToDeletePod", words).await?;
+    }
+    ground.corner.host.kill()?;
+    ground.fake().clear_faults();
+    ground = ground.restarted()?;
+    for (pod, ..) in &cases {
+        ground.corner.gone_within(CONVERGED, pod).await.context(*pod)?;
     }
     end(&ground, &others).await
 }

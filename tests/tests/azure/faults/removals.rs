@@ -80,6 +80,15 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// What is asked for again and again while this goes on: the pod, what goes wrong with its group's removal, and words of what is told.
+pub(super) fn tried_again() -> Vec<(&'static str, How, &'static str)> {
+    let told = |case: Case| match case.says {
+        Words(words) => Some((case.pod, case.how, words)),
+        Nothing | Perhaps => None,
+    };
+    cases().into_iter().filter_map(told).collect()
+}
+
 #[tokio::test]
 #[ignore = "in a namespace"]
 async fn a_removal_that_azure_refuses_or_loses_is_tried_until_pod_and_group_are_gone() -> Result<()> {
