@@ -243,6 +243,23 @@ fn kube_proxy_signs_in_with_a_file_or_as_the_host() {
 }
 
 #[test]
+fn what_stands_in_the_place_of_a_path_is_not_shown() {
+    testing::reset();
+    for content in
+        ["apiVersion: v1\nkind: Config\ntoken: s3cret\n", &format!("{{\"token\":\"s3cret{}\"}}", "x".repeat(99))]
+    {
+        let reading = read(&format!("[kube-proxy]\nkubeconfig = '''{content}'''"));
+        let told = reading.mistakes()[0].to_string();
+        assert!(told.contains("line 4: what is written here must be an absolute path"), "{told}");
+        let error = reading.into_config().unwrap_err();
+        assert!(!told.contains("s3cret") && !error.message.contains("s3cret"), "{told}: {error}");
+    }
+    testing::variable("LOG_ANALYTICS_AUTH_LOCATION", "{\n\"workspaceKey\": \"s3cret\"}");
+    let told = format!("{:?}", read("").mistakes());
+    assert!(told.contains("LOG_ANALYTICS_AUTH_LOCATION") && !told.contains("s3cret"), "{told}");
+}
+
+#[test]
 fn what_cannot_go_together_is_told() {
     testing::reset();
     let reading = read("priority = \"Spot\"\nzone = \"1\"\nsku = \"Confidential\"\nsubnet = \"aci\"\nvnet = \"v\"");

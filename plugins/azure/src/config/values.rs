@@ -14,6 +14,8 @@ use crate::resource::{self, Subnet};
 const POLL: [u64; 2] = [1, 120];
 /// More than any quota was ever raised.
 const FACTOR: u32 = 1000;
+/// Bytes of a text that still looks like a path. What is longer, or has lines, is the content of a file.
+const PATH_LIKE: usize = 100;
 
 /// Azure's name of a region, however it is written: `West Europe` is `westeurope`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,7 +162,13 @@ impl FromStr for FilePath {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.starts_with('/').then(|| Self(text.to_owned())).ok_or_else(|| format!("{text:?} must be an absolute path"))
+        let is_path_like = text.len() <= PATH_LIKE && !text.contains(char::is_control);
+        // There may be a key in what stands in the place of a path.
+        let why = || {
+            let shown = if is_path_like { format!("{text:?}") } else { "what is written here".to_owned() };
+            format!("{shown} must be an absolute path, such as /etc/azure/NAME; the host reads the file itself")
+        };
+        (text.starts_with('/') && !text.contains(char::is_control)).then(|| Self(text.to_owned())).ok_or_else(why)
     }
 }
 
