@@ -31,7 +31,12 @@ impl Parts {
             match (range, &subnet) {
                 (None, _) => {}
                 // Whoever writes a range means pods to be in it, and without a subnet they are on the internet.
-                (Some(_), None) => reading.mistake(who, "it is the range of a subnet, and SubnetName is missing"),
+                // It may come with the variables.
+                (Some(_), None) => reading.miss(
+                    who,
+                    "it is the range of a subnet, and SubnetName is missing; write it like SubnetName = \"aci\", or set and \
+                     grant ACI_SUBNET_NAME",
+                ),
                 (Some(Cidr(range)), Some(_)) => reading.told.push(format!(
                     "{who} {range} does not count: the subnet must be there, and is neither made nor changed \
                      (az network vnet subnet create --delegations Microsoft.ContainerInstance/containerGroups)"
