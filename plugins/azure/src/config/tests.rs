@@ -289,7 +289,11 @@ fn a_mistake_has_its_field_and_line() {
             "line 3: it is missing; write it like vault-base-url",
             "encryption.vault-base-url",
         ),
-        ("[kube-proxy]\nserver = \"http://a\"", "line 4: \"http://a\" is no API server", "kube-proxy.server"),
+        (
+            "[kube-proxy]\nserver = \"http://a\"",
+            "line 4: \"http://a\" must be a URL that begins with https://",
+            "kube-proxy.server",
+        ),
         ("[budgets]\ncreates = []", "line 4: it has no rate; write it like [\"100/5m\"]", "budgets.creates"),
         (
             "[kube-proxy]\nkubeconfig = \"relative\"",
@@ -299,13 +303,29 @@ fn a_mistake_has_its_field_and_line() {
         ("[cloud]\nname = \"Mars\"", "line 4: \"Mars\" is no cloud", "cloud.name"),
         (
             "[cloud]\nauthority = \"http://a\"\nresource-manager = \"https://b\"",
-            "line 4: \"http://a\" is no endpoint",
+            "line 4: \"http://a\" must be a URL that begins with https://",
             "cloud.authority",
+        ),
+        (
+            "[cloud]\nauthority = \"https://a\"\nresource-manager = \"https://arm.example:99999\"",
+            "line 5: \"https://arm.example:99999\" must be a URL of a host",
+            "cloud.resource-manager",
+        ),
+        (
+            "[cloud]\nauthority = \"https://me:s3cret@login.example\"\nresource-manager = \"https://a\"",
+            "line 4: \"login.example\" must be a URL of a host",
+            "cloud.authority",
+        ),
+        (
+            "[kube-proxy]\nserver = \"me:s3cret@10.0.0.1\"",
+            "line 4: \"10.0.0.1\" must be a URL of a host",
+            "kube-proxy.server",
         ),
         ("Regoin = \"x\"", "line 3: unknown key; known are ResourceGroup", "Regoin"),
     ] {
         let reading = read(text);
         let mistakes = reading.mistakes();
+        assert!(!format!("{mistakes:?}").contains("s3cret"), "{mistakes:?}");
         let found = mistakes
             .iter()
             .any(|mistake| mistake.message.starts_with(message) && mistake.field.as_deref() == Some(field));

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use vk_aci::endpoint;
 use vk_provider::quantity::Quantity;
 
 use super::Os;
@@ -180,10 +181,7 @@ impl FromStr for Origin {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rest = text.strip_prefix("https://").unwrap_or_default().trim_end_matches('/');
-        let fits = !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']);
-        fits.then(|| Self(format!("https://{rest}")))
-            .ok_or_else(|| format!("{text:?} is no endpoint; write it like https://management.azure.com"))
+        endpoint::parse(text, &["https"]).map(Self)
     }
 }
 
@@ -196,8 +194,7 @@ impl FromStr for Server {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let url = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-        let server = url.parse().map(|Origin(url)| Self(url));
-        server.map_err(|_| format!("{text:?} is no API server; write it like https://10.0.0.1:443"))
+        endpoint::parse(&url, &["https"]).map(Self)
     }
 }
 
