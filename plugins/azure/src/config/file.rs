@@ -14,8 +14,8 @@ use super::values::{
 use super::{Allowed, Reach};
 use crate::annotations::{self, Identities};
 use crate::budgets::{Rate, Rates};
-use crate::names;
 use crate::resource::Identity;
+use crate::{limits, names};
 
 /// What stands in the file.
 #[derive(Debug, Default)]
@@ -92,7 +92,7 @@ impl File {
             identities: identities(form),
             pull_identity: form.parsed("pull-identity"),
             allowed: Allowed { identities: form.list("allowed-identities"), subnets: form.list("allowed-subnets") },
-            tags: form.table("tags", tags).unwrap_or_default(),
+            tags: tags(form),
             realtime_metrics: form.parsed("realtime-metrics"),
             encryption: form.table("encryption", encryption).flatten(),
             log_analytics: form.table("log-analytics", log_analytics).unwrap_or_default(),
@@ -135,7 +135,20 @@ fn identities(form: &mut Form) -> Identities {
     identities
 }
 
-fn tags(table: &mut Form) -> Tags {
+fn tags(form: &mut Form) -> Tags {
+    let line = form.line_of("tags");
+    let tags = form.table("tags", table_of_tags).unwrap_or_default();
+    let most = limits::TAGS - names::TAGS.len();
+    if tags.len() > most {
+        let (there, all, ours) = (tags.len(), limits::TAGS, names::TAGS.len());
+        let why =
+            format!("they are {there}; a group has at most {all}, and {ours} of them say whose it is: {most} are left");
+        form.mistake("tags", line, why);
+    }
+    tags
+}
+
+fn table_of_tags(table: &mut Form) -> Tags {
     let lines: Vec<(String, usize)> = table.keys().map(|key| (key.to_owned(), table.line_of(key))).collect();
     let tags: Tags = table.rest::<String>().into_iter().collect();
     for (name, value) in &tags {

@@ -243,6 +243,20 @@ fn kube_proxy_signs_in_with_a_file_or_as_the_host() {
 }
 
 #[test]
+fn tags_leave_room_for_those_that_say_whose_a_group_is() {
+    testing::reset();
+    let tags = |count: usize| (0..count).fold("[tags]".to_owned(), |text, tag| format!("{text}\nt{tag} = \"x\""));
+    assert_eq!(config(&tags(43)).defaults.tags.len(), 43);
+    let reading = read(&tags(44));
+    let mistake = &reading.mistakes()[0];
+    assert_eq!(mistake.field.as_deref(), Some("tags"));
+    assert_eq!(
+        mistake.message,
+        "line 3: they are 44; a group has at most 50, and 7 of them say whose it is: 43 are left"
+    );
+}
+
+#[test]
 fn what_stands_in_the_place_of_a_path_is_not_shown() {
     testing::reset();
     for content in
