@@ -9,7 +9,7 @@ use vk_aci::{Cloud, Redacted, Version};
 use vk_provider::config::{Form, Item, Value};
 
 use super::values::{
-    Amount, Cidr, Factor, FilePath, HeaderText, Name, Origin, Poll, Region, SameOs, Server, SubnetRef,
+    Amount, Cidr, Count, Factor, FilePath, HeaderText, Name, Origin, Poll, Region, SameOs, Server, SubnetRef,
 };
 use super::{Allowed, Reach};
 use crate::annotations::{self, Identities};
@@ -24,7 +24,7 @@ pub(super) struct File {
     pub(super) region: Option<Region>,
     pub(super) cpu: Option<Amount>,
     pub(super) memory: Option<Amount>,
-    pub(super) pods: Option<Amount>,
+    pub(super) pods: Option<Count>,
     pub(super) subnet: Option<SubnetRef>,
     pub(super) subnet_cidr: Option<Cidr>,
     pub(super) vnet: Option<Name>,

@@ -6,7 +6,7 @@ use vk_aci::Account;
 use vk_aci::group::{Priority, Sku};
 
 use super::file::File;
-use super::values::{Amount, HeaderText, Name, Region};
+use super::values::{Amount, Count, HeaderText, Name, Region};
 use super::variables::Variables;
 use super::{Capacity, Config, Defaults, Network, Os, Reading, analytics, kube_proxy, network};
 
@@ -46,8 +46,9 @@ pub(super) fn config(
     reading.cloud.clone_from(&file.cloud);
     let resource_group = resource_group(variables.resource_group, account, file.resource_group, reading);
     let region = region(variables.region, account, file.region, reading);
-    let capacity =
-        capacity((variables.cpu, file.cpu), (variables.memory, file.memory), (variables.pods, file.pods), reading);
+    let pods = |count: Option<Count>| count.map(|Count(amount)| amount);
+    let pods = (pods(variables.pods), pods(file.pods));
+    let capacity = capacity((variables.cpu, file.cpu), (variables.memory, file.memory), pods, reading);
     let network = network::Parts {
         subnet: (variables.subnet, file.subnet),
         cidr: (variables.subnet_cidr, file.subnet_cidr),

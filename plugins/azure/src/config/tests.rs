@@ -77,6 +77,7 @@ fn both_spellings_mean_the_same() {
     for (theirs, ours) in [
         ("CPU = \"100\"", "cpu = 100"),
         ("Memory = \"100Gi\"", "memory = \"100Gi\""),
+        ("Pods = \"5k\"", "pods = \"5k\""),
         ("Pods = \"50\"", "pods = 50"),
         ("SubnetName = \"aci\"\nvnet = \"v\"", "subnet = \"aci\"\nvnet = \"v\""),
     ] {
@@ -290,6 +291,8 @@ fn a_mistake_has_its_field_and_line() {
         ("poll-period = \"1ms\"", "line 3: \"1ms\" is no period", "poll-period"),
         ("pod-network = \"maybe\"", "line 3: \"maybe\" is neither", "pod-network"),
         ("public-ip = 1", "line 3: provided string was not `true` or `false`", "public-ip"),
+        ("Pods = \"1.5\"", "line 3: \"1.5\" is no whole number; write it like 5000", "Pods"),
+        ("pods = \"-1\"", "line 3: \"-1\" is below zero", "pods"),
         ("zone = \"1;2\"", "line 3: \"1;2\" are 2 zones", "zone"),
         ("identities = [\"me\"]", "line 3: \"me\" is not the path", "identities[0]"),
         ("subnet = \"/subscriptions/s\"", "line 3: \"/subscriptions/s\" is not the path", "subnet"),

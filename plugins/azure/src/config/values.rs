@@ -122,6 +122,20 @@ impl FromStr for Amount {
     }
 }
 
+/// How many pods a node can have, as it was written: the API server takes whole numbers alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Count(pub(crate) Amount);
+
+impl FromStr for Count {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let amount = text.parse()?;
+        let is_whole = text.parse().is_ok_and(|quantity: Quantity| quantity == Quantity::from_whole(quantity.whole()));
+        is_whole.then_some(Self(amount)).ok_or_else(|| format!("{text:?} is no whole number; write it like 5000"))
+    }
+}
+
 /// Between two looks at a group: `5s`, `2m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Poll(pub(crate) Duration);
