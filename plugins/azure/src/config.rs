@@ -276,6 +276,13 @@ impl Reading {
         self.mistakes.is_empty() && self.missing.is_empty() && !self.awaited
     }
 
+    /// A key or a variable that has no effect. Before all is there it may have one yet.
+    fn idle(&mut self, who: &str, why: &str) {
+        if self.has_account && !self.awaited {
+            self.told.push(format!("{who} does not count: {why}"));
+        }
+    }
+
     fn mistake(&mut self, field: &str, why: impl Into<String>) {
         self.mistakes.push(invalid(field, why));
     }

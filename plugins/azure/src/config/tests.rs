@@ -275,6 +275,54 @@ fn what_stands_in_the_place_of_a_path_is_not_shown() {
 }
 
 #[test]
+fn what_has_no_effect_is_told() {
+    testing::reset();
+    let told = |text: &str| read(text).told().to_vec();
+    let path = "/subscriptions/s/resourceGroups/pods/providers/Microsoft.Network/virtualNetworks/v/subnets/aci";
+    testing::file("/proxy.conf", b"kind: Config");
+    testing::file("/logs.json", br#"{"workspaceId":"f","workspaceKey":"fk"}"#);
+    let table = "[kube-proxy]\nkubeconfig = \"/proxy.conf\"\nserver = \"https://a\"";
+    let cluster = "[log-analytics]\ncluster-resource-id = \"/c\"";
+    for (text, names) in [
+        ("vnet = \"v\"\nvnet-resource-group = \"g\"", &["vnet", "vnet-resource-group"][..]),
+        (&format!("subnet = \"{path}\"\nvnet-subscription = \"s\""), &["vnet-subscription"]),
+        (table, &["kube-proxy.server"]),
+        (cluster, &["log-analytics.cluster-resource-id"]),
+        (&format!("{cluster}\nfile = \"/logs.json\""), &[]),
+    ] {
+        let starts: Vec<String> = names.iter().map(|name| format!("{name} does not count: ")).collect();
+        let told = told(text);
+        assert!(
+            told.len() == names.len() && told.iter().zip(&starts).all(|(told, start)| told.starts_with(start)),
+            "{told:?}"
+        );
+    }
+    testing::configure("vnet = \"v\"");
+    assert_eq!(Reading::of(None).told().len(), 0, "a variable may name the subnet yet");
+    for (name, value) in [
+        ("ACI_VNET_NAME", "v"),
+        ("MASTER_URI", "https://b"),
+        ("CLUSTER_CIDR", "10.0.0.0/8"),
+        ("CLUSTER_RESOURCE_ID", "/c"),
+    ] {
+        testing::variable(name, value);
+    }
+    assert_eq!(told("").len(), 4, "{:?}", told(""));
+    assert_eq!(told(table).len(), 4, "of the server two say something: {:?}", told(table));
+    testing::variable("ENABLE_REAL_TIME_METRICS", "true");
+    testing::variable("LOG_ANALYTICS_AUTH_LOCATION", "/logs.json");
+    let text = "realtime-metrics = false\n[log-analytics]\nfile = \"/other.json\"";
+    let reading = read(text);
+    for sentence in [
+        "ENABLE_REAL_TIME_METRICS says true: false of realtime-metrics does not count",
+        "LOG_ANALYTICS_AUTH_LOCATION says /logs.json: /other.json of log-analytics.file does not count",
+    ] {
+        assert!(reading.told().iter().any(|told| told == sentence), "{sentence}: {:?}", reading.told());
+    }
+    assert!(reading.into_config().unwrap().realtime_metrics);
+}
+
+#[test]
 fn what_cannot_go_together_is_told() {
     testing::reset();
     let reading = read("priority = \"Spot\"\nzone = \"1\"\nsku = \"Confidential\"\nsubnet = \"aci\"\nvnet = \"v\"");
