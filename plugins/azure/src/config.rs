@@ -1,7 +1,7 @@
 //! What the operator set: the file (TOML, README.md has the keys), variables, and what the account's own files say.
 //!
 //! As with azure-aci, of one thing that is said more than once a variable counts before the AKS file, and that before the
-//! configuration file. What did not count is told.
+//! configuration file, but for the cloud. What did not count is told.
 //!
 //! ```text
 //! file ─────┐

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use vk_aci::Account;
 use vk_aci::group::{Priority, Sku};
+use vk_aci::{Account, Cloud};
 
 use super::file::File;
 use super::values::{Amount, Count, HeaderText, Name, Region, Switch};
@@ -51,7 +51,8 @@ pub(super) fn config(
     account: Option<&Account>,
     reading: &mut Reading,
 ) -> Option<Config> {
-    reading.cloud.clone_from(&file.cloud);
+    tell_cloud(file.cloud.as_ref(), account, reading);
+    reading.cloud = file.cloud;
     let resource_group = resource_group(variables.resource_group, account, file.resource_group, reading);
     let region = region(variables.region, account, file.region, reading);
     let pods = |count: Option<Count>| count.map(|Count(amount)| amount);
@@ -117,6 +118,17 @@ pub(super) fn config(
         kube_proxy,
         realtime_metrics: realtime_metrics.unwrap_or(false),
     })
+}
+
+/// Of the cloud the file counts before all else, which nobody would expect who knows how it is with other things.
+fn tell_cloud(own: Option<&Cloud>, account: Option<&Account>, reading: &mut Reading) {
+    let Some((own, theirs)) = own.zip(account.map(|account| &account.cloud)).filter(|(own, theirs)| own != theirs)
+    else {
+        return;
+    };
+    let shown = |cloud: &Cloud| format!("{} and {}", cloud.authority, cloud.resource_manager);
+    let (own, theirs) = (shown(own), shown(theirs));
+    reading.told.push(format!("cloud leads to {own}: {theirs}, where the credentials lead, do not count"));
 }
 
 fn resource_group(

@@ -275,6 +275,21 @@ fn what_stands_in_the_place_of_a_path_is_not_shown() {
 }
 
 #[test]
+fn a_cloud_of_the_file_counts_before_that_of_the_credentials_and_says_so() {
+    testing::reset();
+    let china = "[cloud]\nname = \"AzureChinaCloud\"";
+    let reading = read(china);
+    assert_eq!(
+        reading.told(),
+        ["cloud leads to https://login.chinacloudapi.cn and https://management.chinacloudapi.cn: \
+          https://login.microsoftonline.com and https://management.azure.com, where the credentials lead, do not count"]
+    );
+    assert_eq!(reading.cloud, Some(Cloud::china()));
+    assert!(Reading::of(Some(&Account { cloud: Cloud::china(), ..account() })).told().is_empty());
+    assert!(Reading::of(None).told().is_empty());
+}
+
+#[test]
 fn what_has_no_effect_is_told() {
     testing::reset();
     let told = |text: &str| read(text).told().to_vec();
