@@ -243,7 +243,7 @@ fn refusal(does: Does, request: &Request, response: Response, secrets: &Secrets)
 }
 
 /// What Azure asks to wait: two headers of its own say it in milliseconds.
-fn asked_pause(response: &Response) -> Option<Duration> {
+pub(crate) fn asked_pause(response: &Response) -> Option<Duration> {
     let headers = &response.headers;
     let millis =
         ["retry-after-ms", "x-ms-retry-after-ms"].iter().find_map(|name| headers.get(name)?.trim().parse().ok());

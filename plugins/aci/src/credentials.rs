@@ -159,11 +159,15 @@ impl Fields {
     }
 
     /// The endpoints that were said, over those of the cloud that was said, over those of the cloud that one of the
-    /// endpoints belongs to.
+    /// endpoints belongs to. Of a source below the one that names the cloud no endpoint counts: credentials.json always
+    /// has some.
     fn cloud(&self, mistakes: &mut Mistakes) -> Cloud {
-        let mut url =
-            |said: &Option<Said>, schemes| mistakes.parsed(said.as_ref(), |text| endpoint::parse(text, schemes));
-        let (authority, resource_manager) = (url(&self.authority, &["https"]), url(&self.resource_manager, &["https"]));
+        let mut url = |said: &Option<Said>| {
+            let endpoint = mistakes.parsed(said.as_ref(), |text| endpoint::parse(text, &["https"]));
+            let (rank, named) = (said.as_ref()?.rank, self.cloud.as_ref());
+            endpoint.filter(|_| named.is_none_or(|cloud| rank <= cloud.rank))
+        };
+        let (authority, resource_manager) = (url(&self.authority), url(&self.resource_manager));
         let named = mistakes.parsed(self.cloud.as_ref(), |name| Cloud::named(name).map_err(|error| error.to_string()));
         let cloud = named.or_else(|| Cloud::with(authority.as_deref(), resource_manager.as_deref()));
         let cloud = cloud.unwrap_or_default();

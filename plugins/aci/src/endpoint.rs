@@ -2,9 +2,17 @@
 
 /// An endpoint of a configuration, without the slash at its end.
 ///
+/// ```
+/// use vk_aci::endpoint::parse;
+///
+/// assert_eq!(parse("https://management.azure.com/", &["https"]), Ok("https://management.azure.com".to_owned()));
+/// let wrong = parse("https://me:s3cret@login.example", &["https"]).unwrap_err();
+/// assert_eq!(wrong, "\"login.example\" must be a URL of a host, with or without port and path");
+/// ```
+///
 /// # Errors
-/// What is wrong with it.
-pub(crate) fn parse(text: &str, schemes: &[&str]) -> Result<String, String> {
+/// What is wrong with it. Of the text it has no more than the host.
+pub fn parse(text: &str, schemes: &[&str]) -> Result<String, String> {
     let text = text.trim();
     let known = schemes.iter().any(|scheme| text.starts_with(&format!("{scheme}://")));
     if !known {

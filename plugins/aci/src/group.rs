@@ -4,8 +4,8 @@
 //! what is empty is left out; secrets are [`Redacted`](crate::Redacted), and the service does not give them back. So
 //! what was read is not to be compared with what was asked for.
 //!
-//! Reading forgives: words that are not known here are kept ([`words`]), `null` is as good as nothing, fields that are
-//! not known are skipped, times that are none count as not said.
+//! Reading forgives: words that are not known here are kept ([`words`]), `null` is as good as nothing where nothing may
+//! stand, fields that are not known are skipped, times and tags that are none count as not said.
 
 mod container;
 mod diagnostics;
@@ -24,6 +24,7 @@ mod words;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 pub use container::{
     Container, ContainerPort, ContainerProperties, EnvironmentVariable, InitContainer, InitContainerProperties,
@@ -61,7 +62,7 @@ pub struct Group {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
     /// For whoever looks.
-    #[serde(skip_serializing_if = "Tags::is_empty", deserialize_with = "or_default")]
+    #[serde(skip_serializing_if = "Tags::is_empty", deserialize_with = "tags")]
     pub tags: Tags,
     /// At most one.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
@@ -70,6 +71,7 @@ pub struct Group {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
     /// All else.
+    #[serde(deserialize_with = "or_default")]
     pub properties: Properties,
 }
 
@@ -78,4 +80,14 @@ pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Those that have a text. Anybody may tag a group, and not all of Azure's ways to do so insist on one.
+pub(crate) fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tags, D::Error> {
+    let all: BTreeMap<String, Value> = or_default(deserializer)?;
+    let text = |(name, value)| match value {
+        Value::String(text) => Some((name, text)),
+        _ => None,
+    };
+    Ok(all.into_iter().filter_map(text).collect())
 }

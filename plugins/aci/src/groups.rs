@@ -1,11 +1,12 @@
 //! What is done with container groups.
 
 use serde::Deserialize;
+use serde_json::Value;
 use vk_provider::http::{Request, encode};
 
 use crate::client::{Client, Does};
 use crate::failure::{Failure, Result, absent};
-use crate::group::{Group, ProvisioningState, Tags, or_default};
+use crate::group::{Group, ProvisioningState, Tags, or_default, tags};
 use crate::operation::Operation;
 use crate::secrets::Secrets;
 
@@ -30,9 +31,10 @@ pub struct Summary {
     /// Its name in its resource group.
     pub name: Option<String>,
     /// For whoever looks.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "tags")]
     pub tags: Tags,
     /// How far it is.
+    #[serde(deserialize_with = "or_default")]
     pub properties: Provisioning,
 }
 
@@ -47,7 +49,7 @@ pub struct Provisioning {
 /// A page of groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Everybody's.
+    /// Everybody's, as far as they can be read.
     pub groups: Vec<Summary>,
     /// For the next page; none: there is no more.
     pub next: Option<String>,
@@ -65,7 +67,8 @@ pub enum Removal {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Page {
-    value: Vec<Summary>,
+    /// Each is read by itself.
+    value: Vec<Value>,
     #[serde(default)]
     next_link: Option<String>,
 }
@@ -123,7 +126,9 @@ impl Client {
         if following.is_some() && following.as_deref() == next {
             return Err(self.broken(&request, "the next page is this page".to_owned()));
         }
-        Ok(Listed { groups: value, next: following })
+        // One that cannot be read so far has no tags that say whose it is.
+        let groups = value.into_iter().filter_map(|group| serde_json::from_value(group).ok()).collect();
+        Ok(Listed { groups, next: following })
     }
 
     /// Removes a group.

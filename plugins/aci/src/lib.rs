@@ -17,7 +17,7 @@
 mod client;
 mod cloud;
 mod credentials;
-mod endpoint;
+pub mod endpoint;
 pub mod failure;
 pub mod group;
 mod groups;

@@ -12,7 +12,7 @@ use vk_provider::http::{Headers, Request, Response};
 use vk_provider::log;
 use vk_provider::store::{self, Expect};
 
-use crate::client::{Client, Does};
+use crate::client::{Client, Does, asked_pause};
 use crate::endpoint::{self, shown};
 use crate::failure::{Cause, Class, Detail, Failure, Refusal, Result, line};
 use crate::group::ProvisioningState;
@@ -120,7 +120,7 @@ impl Client {
     }
 
     fn status(&self, request: &Request, response: Response) -> Result<Progress> {
-        let (after, pending) = (response.headers.retry_after(), response.status == 202);
+        let (after, pending) = (asked_pause(&response), response.status == 202);
         let body = self.bytes(response, MOST)?;
         let status: Status = match self.parsed(request, &body) {
             Err(_) if pending => Status::default(),
@@ -140,7 +140,7 @@ impl Client {
     }
 
     fn located(&self, request: &Request, response: Response) -> Result<Progress> {
-        let after = response.headers.retry_after();
+        let after = asked_pause(&response);
         if response.status == 202 {
             return Ok(Progress::Running { after });
         }

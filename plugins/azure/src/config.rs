@@ -1,7 +1,7 @@
 //! What the operator set: the file (TOML, README.md has the keys), variables, and what the account's own files say.
 //!
 //! As with azure-aci, of one thing that is said more than once a variable counts before the AKS file, and that before the
-//! configuration file. What did not count is told.
+//! configuration file, but for the cloud. What did not count is told.
 //!
 //! ```text
 //! file ─────┐
@@ -274,6 +274,13 @@ impl Reading {
     /// Nothing is wrong, missing or awaited.
     fn is_whole(&self) -> bool {
         self.mistakes.is_empty() && self.missing.is_empty() && !self.awaited
+    }
+
+    /// A key or a variable that has no effect. Before all is there it may have one yet.
+    fn idle(&mut self, who: &str, why: &str) {
+        if self.has_account && !self.awaited {
+            self.told.push(format!("{who} does not count: {why}"));
+        }
     }
 
     fn mistake(&mut self, field: &str, why: impl Into<String>) {

@@ -100,6 +100,19 @@ fn what_is_missing_is_told_once_it_can_be_known() {
 }
 
 #[test]
+fn a_range_in_the_file_waits_for_the_subnet_of_a_variable() {
+    testing::reset();
+    testing::configure("Region = \"local\"\nResourceGroup = \"pods\"\nSubnetCIDR = \"10.241.0.0/16\"");
+    configured().unwrap();
+    sign_in();
+    let mistakes = configured().unwrap_err();
+    assert!(mistakes.len() == 1 && mistakes[0].contains("ACI_SUBNET_NAME (SubnetCIDR)"), "{mistakes:?}");
+    testing::variable("ACI_SUBNET_NAME", "aci");
+    testing::variable("ACI_VNET_NAME", "v");
+    configured().unwrap();
+}
+
+#[test]
 fn every_mistake_is_told_at_once() {
     testing::reset();
     testing::configure("Region = \"west/europe\"\nCPU = \"-1\"\n[budgets]\nfactro = 2");

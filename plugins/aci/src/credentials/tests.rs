@@ -219,6 +219,15 @@ fn the_cloud_follows_from_its_name_or_from_one_of_its_endpoints() {
     for (variables, aks, auth, expected) in [
         (&[][..], gov(AKS), String::new(), Cloud::us_government()),
         (&[("AZURE_ENVIRONMENT", "AzureChinaCloud")], gov(AKS), String::new(), Cloud::china()),
+        // Beside the name that a higher source gives the endpoints of a lower one are those of another cloud.
+        (&[("AZURE_ENVIRONMENT", "AzureUSGovernmentCloud")], String::new(), AUTH.to_owned(), Cloud::us_government()),
+        (&[], gov(AKS), AUTH.to_owned(), Cloud::us_government()),
+        (
+            &[("AZURE_AUTHORITY_HOST", "https://login.example"), ("AZURE_ENVIRONMENT", "AzureChinaCloud")],
+            gov(AKS),
+            AUTH.to_owned(),
+            Cloud { authority: "https://login.example".to_owned(), ..Cloud::china() },
+        ),
         (
             &[("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.us/"), ("AZURE_SUBSCRIPTION_ID", "s")],
             String::new(),

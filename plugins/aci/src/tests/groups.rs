@@ -4,9 +4,9 @@ use vk_provider::testing::Answer;
 use vk_provider::{Code, Effect, Error};
 
 use super::*;
-use crate::group::{AzureFile, Container, ContainerProperties, EnvironmentVariable, ProvisioningState, Volume};
+use crate::group::{AzureFile, Container, ContainerProperties, EnvironmentVariable, ProvisioningState, Tags, Volume};
 use crate::operation::Kind;
-use crate::{Group, Operation, Removal, Summary};
+use crate::{Group, Operation, Provisioning, Removal, Summary};
 
 const ABSENT: &str =
     "The Resource 'Microsoft.ContainerInstance/containerGroups/web' under resource group 'rg' was not found.";
@@ -156,13 +156,16 @@ fn what_is_odd_in_one_group_of_a_list_hides_no_other() {
         Answer::status(200).body(
             r#"{"value":[
                 {"name":"odd","tags":null,"properties":{"provisioningState":"Dreaming","containers":"none","osType":7}},
-                {"name":"ours","tags":{"UID":"u"},"properties":{"provisioningState":"Succeeded"}}
+                {"name":"bare","tags":{"a":null,"b":"c"},"properties":null},
+                {"name":"ours","tags":{"UID":"u"},"properties":{"provisioningState":"Succeeded"}},
+                {"name":"torn","properties":"none"}, {"name":7}, {"name":"listed","tags":[]}, null
             ]}"#,
         )
     });
-    let [odd, ours] = client.list_groups(None).unwrap().groups.try_into().unwrap();
+    let [odd, bare, ours] = client.list_groups(None).unwrap().groups.try_into().unwrap();
     let state = |group: &Summary| group.properties.provisioning_state.as_ref().unwrap().to_string();
     assert_eq!((odd.tags.len(), state(&odd).as_str()), (0, "Dreaming"));
+    assert_eq!((bare.tags, bare.properties), (Tags::from([("b".to_owned(), "c".to_owned())]), Provisioning::default()));
     assert_eq!((ours.tags["UID"].as_str(), state(&ours).as_str()), ("u", "Succeeded"));
 }
 

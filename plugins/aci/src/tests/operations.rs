@@ -86,6 +86,7 @@ fn a_status_tells_how_far_it_is() {
             running(Some(5)),
         ),
         (|| Answer::status(202).header("Retry-After", "7"), running(Some(7))),
+        (|| Answer::status(202).header("x-ms-retry-after-ms", "4000"), running(Some(4))),
         (|| Answer::status(202).body("{}"), running(None)),
         (|| Answer::status(200).body(r#"{"status":"Succeeded"}"#), Progress::Succeeded),
         (|| Answer::status(200).body(r#"{"status":"succeeded"}"#), Progress::Succeeded),
@@ -126,6 +127,10 @@ fn a_location_tells_how_far_it_is() {
         (
             (|| Answer::status(202).header("Retry-After", "3")) as Play,
             Progress::Running { after: Some(Duration::from_secs(3)) },
+        ),
+        (
+            || Answer::status(202).header("Retry-After", "3").header("retry-after-ms", "2500"),
+            Progress::Running { after: Some(Duration::from_millis(2500)) },
         ),
         (|| Answer::status(200).body(r#"{"properties":{"provisioningState":"Succeeded"}}"#), Progress::Succeeded),
         (|| Answer::status(200), Progress::Succeeded),

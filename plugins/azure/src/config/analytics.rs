@@ -20,11 +20,11 @@ pub(super) struct Parts {
 impl Parts {
     /// none: logs go nowhere else, or it cannot be told as yet.
     pub(super) fn workspace(self, reading: &mut Reading) -> Option<Workspace> {
-        let (field, path) = match (self.file, self.table.file) {
-            (Some(path), _) => ("LOG_ANALYTICS_AUTH_LOCATION", Some(path)),
-            (None, path) => ("log-analytics.file", path),
-        };
-        let of_file = path.and_then(|FilePath(path)| of_file(&path, field, reading));
+        let plain = |path: Option<FilePath>| path.map(|FilePath(path)| path);
+        let names = ("LOG_ANALYTICS_AUTH_LOCATION", "log-analytics.file");
+        let field = if self.file.is_some() { names.0 } else { names.1 };
+        let file = Said { names, variable: plain(self.file), account: None, file: plain(self.table.file) };
+        let of_file = file.counts(reading).and_then(|path| of_file(&path, field, reading));
         let pair = |id, key| Some(LogAnalytics { workspace_id: id?, workspace_key: key?, ..LogAnalytics::default() });
         for (id, key, names) in [
             (&self.id, &self.key, ("LOG_ANALYTICS_ID", "LOG_ANALYTICS_KEY")),
@@ -40,18 +40,20 @@ impl Parts {
             }
         }
         let of_table = pair(self.table.workspace_id, self.table.workspace_key);
-        let names = ("CLUSTER_RESOURCE_ID", "log-analytics.cluster-resource-id");
-        let cluster = Said { names, variable: self.cluster, account: None, file: self.table.cluster };
-        let cluster = cluster.counts(reading);
         let all =
             [("LOG_ANALYTICS_ID", pair(self.id, self.key)), (field, of_file), ("log-analytics.workspace-id", of_table)];
         let mut all = all.into_iter().filter_map(|(who, analytics)| analytics.map(|analytics| (who, analytics)));
-        let (who, analytics) = all.next()?;
+        let names = ("CLUSTER_RESOURCE_ID", "log-analytics.cluster-resource-id");
+        let cluster = Said { names, variable: self.cluster, account: None, file: self.table.cluster };
+        let Some((who, analytics)) = all.next() else {
+            cluster.idle("there is no workspace that logs go to", reading);
+            return None;
+        };
         for (other, LogAnalytics { workspace_id, .. }) in all.filter(|(_, other)| *other != analytics) {
             let id = &analytics.workspace_id;
             reading.told.push(format!("{who} says {id}: {workspace_id} of {other} does not count"));
         }
-        Some(Workspace { analytics, cluster })
+        Some(Workspace { analytics, cluster: cluster.counts(reading) })
     }
 }
 

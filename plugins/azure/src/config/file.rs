@@ -9,13 +9,13 @@ use vk_aci::{Cloud, Redacted, Version};
 use vk_provider::config::{Form, Item, Value};
 
 use super::values::{
-    Amount, Cidr, Factor, FilePath, HeaderText, Name, Origin, Poll, Region, SameOs, Server, SubnetRef,
+    Amount, Cidr, Count, Factor, FilePath, HeaderText, Name, Origin, Poll, Region, SameOs, Server, SubnetRef,
 };
 use super::{Allowed, Reach};
 use crate::annotations::{self, Identities};
 use crate::budgets::{Rate, Rates};
-use crate::names;
 use crate::resource::Identity;
+use crate::{limits, names};
 
 /// What stands in the file.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(super) struct File {
     pub(super) region: Option<Region>,
     pub(super) cpu: Option<Amount>,
     pub(super) memory: Option<Amount>,
-    pub(super) pods: Option<Amount>,
+    pub(super) pods: Option<Count>,
     pub(super) subnet: Option<SubnetRef>,
     pub(super) subnet_cidr: Option<Cidr>,
     pub(super) vnet: Option<Name>,
@@ -92,7 +92,7 @@ impl File {
             identities: identities(form),
             pull_identity: form.parsed("pull-identity"),
             allowed: Allowed { identities: form.list("allowed-identities"), subnets: form.list("allowed-subnets") },
-            tags: form.table("tags", tags).unwrap_or_default(),
+            tags: tags(form),
             realtime_metrics: form.parsed("realtime-metrics"),
             encryption: form.table("encryption", encryption).flatten(),
             log_analytics: form.table("log-analytics", log_analytics).unwrap_or_default(),
@@ -135,7 +135,20 @@ fn identities(form: &mut Form) -> Identities {
     identities
 }
 
-fn tags(table: &mut Form) -> Tags {
+fn tags(form: &mut Form) -> Tags {
+    let line = form.line_of("tags");
+    let tags = form.table("tags", table_of_tags).unwrap_or_default();
+    let most = limits::TAGS - names::TAGS.len();
+    if tags.len() > most {
+        let (there, all, ours) = (tags.len(), limits::TAGS, names::TAGS.len());
+        let why =
+            format!("they are {there}; a group has at most {all}, and {ours} of them say whose it is: {most} are left");
+        form.mistake("tags", line, why);
+    }
+    tags
+}
+
+fn table_of_tags(table: &mut Form) -> Tags {
     let lines: Vec<(String, usize)> = table.keys().map(|key| (key.to_owned(), table.line_of(key))).collect();
     let tags: Tags = table.rest::<String>().into_iter().collect();
     for (name, value) in &tags {

@@ -31,27 +31,37 @@ pub(super) struct Parts {
 
 impl Parts {
     /// none: there is none beside pods, or it cannot be told as yet.
-    pub(super) fn read(self, reading: &mut Reading) -> Option<KubeProxy> {
-        let is_wanted = self.table.is_some();
+    pub(super) fn read(self, in_subnet: bool, reading: &mut Reading) -> Option<KubeProxy> {
+        // A pod may name a subnet where there is none for all: then the table says that kube-proxy is meant.
+        let has_table = self.table.is_some();
         let KubeProxyTable { kubeconfig, server, cluster_cidr } = self.table.unwrap_or_default();
-        let plain = |cidr: Option<Cidr>| cidr.map(|Cidr(range)| range);
-        let names = ("CLUSTER_CIDR", "kube-proxy.cluster-cidr");
-        let said = Said { names, variable: plain(self.cluster_cidr), account: None, file: plain(cluster_cidr) };
-        let cluster_cidr = said.counts(reading).unwrap_or_else(|| CLUSTER_CIDR.to_owned());
         let plain = |server: Option<Server>| server.map(|Server(url)| url);
         let names = ("MASTER_URI", SERVER);
-        let said = Said { names, variable: plain(self.master), account: None, file: plain(server) };
-        let kubeconfig = match (kubeconfig, said.counts(reading)) {
-            (Some(FilePath(path)), _) => text(&path, FIELD, reading)?,
-            (None, Some(server)) => of_service_account(&server, reading)?,
-            (None, None) => {
-                if is_wanted {
-                    let why = "it is missing; write it like kubeconfig = \"/etc/azure/kube-proxy.kubeconfig\", or name a server";
-                    reading.miss(FIELD, why);
-                }
-                return None;
+        let server = Said { names, variable: plain(self.master), account: None, file: plain(server) };
+        let plain = |cidr: Option<Cidr>| cidr.map(|Cidr(range)| range);
+        let names = ("CLUSTER_CIDR", "kube-proxy.cluster-cidr");
+        let range = Said { names, variable: plain(self.cluster_cidr), account: None, file: plain(cluster_cidr) };
+        if !(in_subnet || has_table) {
+            let why = "kube-proxy is for pods in a subnet; there is none, and no table [kube-proxy]";
+            [server, range].into_iter().for_each(|said| said.idle(why, reading));
+            return None;
+        }
+        let kubeconfig = if let Some(FilePath(path)) = kubeconfig {
+            server.idle("the file of kube-proxy.kubeconfig says it", reading);
+            text(&path, FIELD, reading)?
+        } else if let Some(server) = server.counts(reading) {
+            of_service_account(&server, reading)?
+        } else {
+            if has_table {
+                let why =
+                    "it is missing; write it like kubeconfig = \"/etc/azure/kube-proxy.kubeconfig\", or name a server";
+                reading.miss(FIELD, why);
+            } else {
+                range.idle("without kube-proxy.kubeconfig and MASTER_URI there is no kube-proxy", reading);
             }
+            return None;
         };
+        let cluster_cidr = range.counts(reading).unwrap_or_else(|| CLUSTER_CIDR.to_owned());
         Some(KubeProxy { kubeconfig: Redacted::from(kubeconfig), cluster_cidr })
     }
 }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use vk_aci::Account;
 use vk_aci::group::{Priority, Sku};
+use vk_aci::{Account, Cloud};
 
 use super::file::File;
-use super::values::{Amount, HeaderText, Name, Region};
+use super::values::{Amount, Count, HeaderText, Name, Region, Switch};
 use super::variables::Variables;
 use super::{Capacity, Config, Defaults, Network, Os, Reading, analytics, kube_proxy, network};
 
@@ -34,6 +34,14 @@ impl<T: PartialEq + fmt::Display> Said<T> {
         }
         Some(first)
     }
+
+    /// Nothing is made of it, which is told of whoever says something.
+    pub(super) fn idle(self, why: &str, reading: &mut Reading) {
+        let Self { names: (variable, key), .. } = self;
+        for who in self.variable.map(|_| variable).into_iter().chain(self.file.map(|_| key)) {
+            reading.idle(who, why);
+        }
+    }
 }
 
 /// The configuration; none: something is missing or wrong, and noted, or nobody can tell as yet.
@@ -43,11 +51,13 @@ pub(super) fn config(
     account: Option<&Account>,
     reading: &mut Reading,
 ) -> Option<Config> {
-    reading.cloud.clone_from(&file.cloud);
+    tell_cloud(file.cloud.as_ref(), account, reading);
+    reading.cloud = file.cloud;
     let resource_group = resource_group(variables.resource_group, account, file.resource_group, reading);
     let region = region(variables.region, account, file.region, reading);
-    let capacity =
-        capacity((variables.cpu, file.cpu), (variables.memory, file.memory), (variables.pods, file.pods), reading);
+    let pods = |count: Option<Count>| count.map(|Count(amount)| amount);
+    let pods = (pods(variables.pods), pods(file.pods));
+    let capacity = capacity((variables.cpu, file.cpu), (variables.memory, file.memory), pods, reading);
     let network = network::Parts {
         subnet: (variables.subnet, file.subnet),
         cidr: (variables.subnet_cidr, file.subnet_cidr),
@@ -55,8 +65,6 @@ pub(super) fn config(
         resource_group: (variables.vnet_resource_group, file.vnet_resource_group),
         subscription: (variables.vnet_subscription, file.vnet_subscription),
     };
-    // A pod may name a subnet where there is none for all: then the table says that kube-proxy is meant.
-    let has_kube_proxy = network.is_wanted() || file.kube_proxy.is_some();
     let defaults = Defaults {
         sku: file.sku,
         priority: file.priority,
@@ -66,7 +74,8 @@ pub(super) fn config(
         tags: file.tags,
         encryption: file.encryption,
     };
-    check_spot(&defaults, network.is_wanted(), reading);
+    let in_subnet = network.is_wanted();
+    check_spot(&defaults, in_subnet, reading);
     let subnet = network.subnet(account, resource_group.as_deref(), reading);
     let log_analytics = analytics::Parts {
         table: file.log_analytics,
@@ -78,14 +87,20 @@ pub(super) fn config(
     let log_analytics = log_analytics.workspace(reading);
     let kube_proxy =
         kube_proxy::Parts { table: file.kube_proxy, master: variables.master, cluster_cidr: variables.cluster_cidr };
-    let kube_proxy = if has_kube_proxy { kube_proxy.read(reading) } else { None };
+    let kube_proxy = kube_proxy.read(in_subnet, reading);
     let user_agent = Said {
         names: ("ACI_EXTRA_USER_AGENT", "user-agent"),
         variable: variables.user_agent.map(|HeaderText(text)| text),
         account: None,
         file: file.user_agent.map(|HeaderText(text)| text),
     };
-    let realtime_metrics = variables.realtime_metrics.map(|switch| switch.0).or(file.realtime_metrics);
+    let realtime_metrics = Said {
+        names: ("ENABLE_REAL_TIME_METRICS", "realtime-metrics"),
+        variable: variables.realtime_metrics.map(|Switch(on)| on),
+        account: None,
+        file: file.realtime_metrics,
+    };
+    let (user_agent, realtime_metrics) = (user_agent.counts(reading), realtime_metrics.counts(reading));
     let whole = account.is_some() && reading.is_whole();
     Some(Config {
         resource_group: resource_group.filter(|_| whole)?,
@@ -97,12 +112,23 @@ pub(super) fn config(
         allowed: file.allowed,
         poll: file.poll.map_or(super::POLL, |poll| poll.0),
         rates: file.rates,
-        user_agent: user_agent.counts(reading),
+        user_agent,
         defaults,
         log_analytics,
         kube_proxy,
         realtime_metrics: realtime_metrics.unwrap_or(false),
     })
+}
+
+/// Of the cloud the file counts before all else, which nobody would expect who knows how it is with other things.
+fn tell_cloud(own: Option<&Cloud>, account: Option<&Account>, reading: &mut Reading) {
+    let Some((own, theirs)) = own.zip(account.map(|account| &account.cloud)).filter(|(own, theirs)| own != theirs)
+    else {
+        return;
+    };
+    let shown = |cloud: &Cloud| format!("{} and {}", cloud.authority, cloud.resource_manager);
+    let (own, theirs) = (shown(own), shown(theirs));
+    reading.told.push(format!("cloud leads to {own}: {theirs}, where the credentials lead, do not count"));
 }
 
 fn resource_group(

@@ -26,41 +26,65 @@ impl Parts {
     pub(super) fn subnet(self, account: Option<&Account>, own: Option<&str>, reading: &mut Reading) -> Option<Subnet> {
         let names = ("ACI_SUBNET_NAME", "SubnetName");
         let subnet = Said { names, variable: self.subnet.0, account: None, file: self.subnet.1 }.counts(reading);
-        let (variable, file) = &self.cidr;
-        for (who, range) in [("ACI_SUBNET_CIDR", variable), ("SubnetCIDR", file)] {
-            match (range, &subnet) {
-                (None, _) => {}
-                // Whoever writes a range means pods to be in it, and without a subnet they are on the internet.
-                (Some(_), None) => reading.mistake(who, "it is the range of a subnet, and SubnetName is missing"),
-                (Some(Cidr(range)), Some(_)) => reading.told.push(format!(
-                    "{who} {range} does not count: the subnet must be there, and is neither made nor changed \
-                     (az network vnet subnet create --delegations Microsoft.ContainerInstance/containerGroups)"
-                )),
-            }
-        }
-        let name = match subnet? {
-            SubnetRef::Path(path) => return Some(path),
-            SubnetRef::Name(name) => name,
+        ranges(self.cidr, subnet.is_some(), reading);
+        let said = |names, (variable, file): (Option<Name>, Option<Name>), account: Option<&String>| {
+            let plain = |name: Option<Name>| name.map(|Name(name)| name);
+            Said { names, variable: plain(variable), account: account.cloned(), file: plain(file) }
         };
         let vnet = account.and_then(|account| account.vnet.as_ref());
-        let mut counts = |names, (variable, file): (Option<Name>, Option<Name>), account: Option<&String>| {
-            let plain = |name: Option<Name>| name.map(|Name(name)| name);
-            Said { names, variable: plain(variable), account: account.cloned(), file: plain(file) }.counts(reading)
+        let group = vnet.and_then(|vnet| vnet.resource_group.as_ref());
+        let network = [
+            said(("ACI_VNET_NAME", "vnet"), self.vnet, vnet.map(|vnet| &vnet.name)),
+            said(("ACI_VNET_RESOURCE_GROUP", "vnet-resource-group"), self.resource_group, group),
+            said(("ACI_VNET_SUBSCRIPTION_ID", "vnet-subscription"), self.subscription, None),
+        ];
+        let (whole, why) = match subnet {
+            Some(SubnetRef::Name(name)) => return named(&name, network, account, own, reading),
+            Some(SubnetRef::Path(path)) => (Some(path), "the subnet's whole path says it"),
+            None => (None, "it is of a subnet, and SubnetName is missing"),
         };
-        let vnet_name = counts(("ACI_VNET_NAME", "vnet"), self.vnet, vnet.map(|vnet| &vnet.name));
-        let names = ("ACI_VNET_RESOURCE_GROUP", "vnet-resource-group");
-        let group = counts(names, self.resource_group, vnet.and_then(|vnet| vnet.resource_group.as_ref()));
-        let names = ("ACI_VNET_SUBSCRIPTION_ID", "vnet-subscription");
-        let subscription = counts(names, self.subscription, None);
-        let Some(vnet_name) = vnet_name else {
-            let why = format!(
-                "it is missing: in which virtual network is the subnet {name}? Write vnet = \"NAME\", set and grant \
-                 ACI_VNET_NAME, or give the subnet's whole path"
-            );
-            reading.miss("vnet", why);
-            return None;
-        };
-        let subscription = subscription.or_else(|| account.map(|account| account.subscription.clone()))?;
-        Some(Subnet::of(&subscription, group.as_deref().or(own)?, &[&vnet_name, &name]))
+        network.into_iter().for_each(|said| said.idle(why, reading));
+        whole
+    }
+}
+
+/// By its name in a network, which is said by its own name, resource group and subscription.
+fn named(
+    name: &str,
+    network: [Said<String>; 3],
+    account: Option<&Account>,
+    own: Option<&str>,
+    reading: &mut Reading,
+) -> Option<Subnet> {
+    let [vnet, group, subscription] = network.map(|said| said.counts(reading));
+    let Some(vnet) = vnet else {
+        let why = format!(
+            "it is missing: in which virtual network is the subnet {name}? Write vnet = \"NAME\", set and grant \
+             ACI_VNET_NAME, or give the subnet's whole path"
+        );
+        reading.miss("vnet", why);
+        return None;
+    };
+    let subscription = subscription.or_else(|| account.map(|account| account.subscription.clone()))?;
+    Some(Subnet::of(&subscription, group.as_deref().or(own)?, &[&vnet, name]))
+}
+
+/// Ranges by variable and file, of which nothing is made.
+fn ranges((variable, file): (Option<Cidr>, Option<Cidr>), has_subnet: bool, reading: &mut Reading) {
+    for (who, range) in [("ACI_SUBNET_CIDR", variable), ("SubnetCIDR", file)] {
+        match range {
+            None => {}
+            Some(Cidr(range)) if has_subnet => reading.told.push(format!(
+                "{who} {range} does not count: the subnet must be there, and is neither made nor changed \
+                 (az network vnet subnet create --delegations Microsoft.ContainerInstance/containerGroups)"
+            )),
+            // Whoever writes a range means pods to be in it, and without a subnet they are on the internet. A variable
+            // may say it yet.
+            Some(_) => reading.miss(
+                who,
+                "it is the range of a subnet, and SubnetName is missing; write it like SubnetName = \"aci\", or set and \
+                 grant ACI_SUBNET_NAME",
+            ),
+        }
     }
 }

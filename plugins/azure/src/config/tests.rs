@@ -77,6 +77,7 @@ fn both_spellings_mean_the_same() {
     for (theirs, ours) in [
         ("CPU = \"100\"", "cpu = 100"),
         ("Memory = \"100Gi\"", "memory = \"100Gi\""),
+        ("Pods = \"5k\"", "pods = \"5k\""),
         ("Pods = \"50\"", "pods = 50"),
         ("SubnetName = \"aci\"\nvnet = \"v\"", "subnet = \"aci\"\nvnet = \"v\""),
     ] {
@@ -243,6 +244,100 @@ fn kube_proxy_signs_in_with_a_file_or_as_the_host() {
 }
 
 #[test]
+fn tags_leave_room_for_those_that_say_whose_a_group_is() {
+    testing::reset();
+    let tags = |count: usize| (0..count).fold("[tags]".to_owned(), |text, tag| format!("{text}\nt{tag} = \"x\""));
+    assert_eq!(config(&tags(43)).defaults.tags.len(), 43);
+    let reading = read(&tags(44));
+    let mistake = &reading.mistakes()[0];
+    assert_eq!(mistake.field.as_deref(), Some("tags"));
+    assert_eq!(
+        mistake.message,
+        "line 3: they are 44; a group has at most 50, and 7 of them say whose it is: 43 are left"
+    );
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_path_is_not_shown() {
+    testing::reset();
+    for content in
+        ["apiVersion: v1\nkind: Config\ntoken: s3cret\n", &format!("{{\"token\":\"s3cret{}\"}}", "x".repeat(99))]
+    {
+        let reading = read(&format!("[kube-proxy]\nkubeconfig = '''{content}'''"));
+        let told = reading.mistakes()[0].to_string();
+        assert!(told.contains("line 4: what is written here must be an absolute path"), "{told}");
+        let error = reading.into_config().unwrap_err();
+        assert!(!told.contains("s3cret") && !error.message.contains("s3cret"), "{told}: {error}");
+    }
+    testing::variable("LOG_ANALYTICS_AUTH_LOCATION", "{\n\"workspaceKey\": \"s3cret\"}");
+    let told = format!("{:?}", read("").mistakes());
+    assert!(told.contains("LOG_ANALYTICS_AUTH_LOCATION") && !told.contains("s3cret"), "{told}");
+}
+
+#[test]
+fn a_cloud_of_the_file_counts_before_that_of_the_credentials_and_says_so() {
+    testing::reset();
+    let china = "[cloud]\nname = \"AzureChinaCloud\"";
+    let reading = read(china);
+    assert_eq!(
+        reading.told(),
+        ["cloud leads to https://login.chinacloudapi.cn and https://management.chinacloudapi.cn: \
+          https://login.microsoftonline.com and https://management.azure.com, where the credentials lead, do not count"]
+    );
+    assert_eq!(reading.cloud, Some(Cloud::china()));
+    assert!(Reading::of(Some(&Account { cloud: Cloud::china(), ..account() })).told().is_empty());
+    assert!(Reading::of(None).told().is_empty());
+}
+
+#[test]
+fn what_has_no_effect_is_told() {
+    testing::reset();
+    let told = |text: &str| read(text).told().to_vec();
+    let path = "/subscriptions/s/resourceGroups/pods/providers/Microsoft.Network/virtualNetworks/v/subnets/aci";
+    testing::file("/proxy.conf", b"kind: Config");
+    testing::file("/logs.json", br#"{"workspaceId":"f","workspaceKey":"fk"}"#);
+    let table = "[kube-proxy]\nkubeconfig = \"/proxy.conf\"\nserver = \"https://a\"";
+    let cluster = "[log-analytics]\ncluster-resource-id = \"/c\"";
+    for (text, names) in [
+        ("vnet = \"v\"\nvnet-resource-group = \"g\"", &["vnet", "vnet-resource-group"][..]),
+        (&format!("subnet = \"{path}\"\nvnet-subscription = \"s\""), &["vnet-subscription"]),
+        (table, &["kube-proxy.server"]),
+        (cluster, &["log-analytics.cluster-resource-id"]),
+        (&format!("{cluster}\nfile = \"/logs.json\""), &[]),
+    ] {
+        let starts: Vec<String> = names.iter().map(|name| format!("{name} does not count: ")).collect();
+        let told = told(text);
+        assert!(
+            told.len() == names.len() && told.iter().zip(&starts).all(|(told, start)| told.starts_with(start)),
+            "{told:?}"
+        );
+    }
+    testing::configure("vnet = \"v\"");
+    assert_eq!(Reading::of(None).told().len(), 0, "a variable may name the subnet yet");
+    for (name, value) in [
+        ("ACI_VNET_NAME", "v"),
+        ("MASTER_URI", "https://b"),
+        ("CLUSTER_CIDR", "10.0.0.0/8"),
+        ("CLUSTER_RESOURCE_ID", "/c"),
+    ] {
+        testing::variable(name, value);
+    }
+    assert_eq!(told("").len(), 4, "{:?}", told(""));
+    assert_eq!(told(table).len(), 4, "of the server two say something: {:?}", told(table));
+    testing::variable("ENABLE_REAL_TIME_METRICS", "true");
+    testing::variable("LOG_ANALYTICS_AUTH_LOCATION", "/logs.json");
+    let text = "realtime-metrics = false\n[log-analytics]\nfile = \"/other.json\"";
+    let reading = read(text);
+    for sentence in [
+        "ENABLE_REAL_TIME_METRICS says true: false of realtime-metrics does not count",
+        "LOG_ANALYTICS_AUTH_LOCATION says /logs.json: /other.json of log-analytics.file does not count",
+    ] {
+        assert!(reading.told().iter().any(|told| told == sentence), "{sentence}: {:?}", reading.told());
+    }
+    assert!(reading.into_config().unwrap().realtime_metrics);
+}
+
+#[test]
 fn what_cannot_go_together_is_told() {
     testing::reset();
     let reading = read("priority = \"Spot\"\nzone = \"1\"\nsku = \"Confidential\"\nsubnet = \"aci\"\nvnet = \"v\"");
@@ -259,6 +354,8 @@ fn a_mistake_has_its_field_and_line() {
         ("poll-period = \"1ms\"", "line 3: \"1ms\" is no period", "poll-period"),
         ("pod-network = \"maybe\"", "line 3: \"maybe\" is neither", "pod-network"),
         ("public-ip = 1", "line 3: provided string was not `true` or `false`", "public-ip"),
+        ("Pods = \"1.5\"", "line 3: \"1.5\" is no whole number; write it like 5000", "Pods"),
+        ("pods = \"-1\"", "line 3: \"-1\" is below zero", "pods"),
         ("zone = \"1;2\"", "line 3: \"1;2\" are 2 zones", "zone"),
         ("identities = [\"me\"]", "line 3: \"me\" is not the path", "identities[0]"),
         ("subnet = \"/subscriptions/s\"", "line 3: \"/subscriptions/s\" is not the path", "subnet"),
@@ -272,7 +369,11 @@ fn a_mistake_has_its_field_and_line() {
             "line 3: it is missing; write it like vault-base-url",
             "encryption.vault-base-url",
         ),
-        ("[kube-proxy]\nserver = \"http://a\"", "line 4: \"http://a\" is no API server", "kube-proxy.server"),
+        (
+            "[kube-proxy]\nserver = \"http://a\"",
+            "line 4: \"http://a\" must be a URL that begins with https://",
+            "kube-proxy.server",
+        ),
         ("[budgets]\ncreates = []", "line 4: it has no rate; write it like [\"100/5m\"]", "budgets.creates"),
         (
             "[kube-proxy]\nkubeconfig = \"relative\"",
@@ -282,13 +383,29 @@ fn a_mistake_has_its_field_and_line() {
         ("[cloud]\nname = \"Mars\"", "line 4: \"Mars\" is no cloud", "cloud.name"),
         (
             "[cloud]\nauthority = \"http://a\"\nresource-manager = \"https://b\"",
-            "line 4: \"http://a\" is no endpoint",
+            "line 4: \"http://a\" must be a URL that begins with https://",
             "cloud.authority",
+        ),
+        (
+            "[cloud]\nauthority = \"https://a\"\nresource-manager = \"https://arm.example:99999\"",
+            "line 5: \"https://arm.example:99999\" must be a URL of a host",
+            "cloud.resource-manager",
+        ),
+        (
+            "[cloud]\nauthority = \"https://me:s3cret@login.example\"\nresource-manager = \"https://a\"",
+            "line 4: \"login.example\" must be a URL of a host",
+            "cloud.authority",
+        ),
+        (
+            "[kube-proxy]\nserver = \"me:s3cret@10.0.0.1\"",
+            "line 4: \"10.0.0.1\" must be a URL of a host",
+            "kube-proxy.server",
         ),
         ("Regoin = \"x\"", "line 3: unknown key; known are ResourceGroup", "Regoin"),
     ] {
         let reading = read(text);
         let mistakes = reading.mistakes();
+        assert!(!format!("{mistakes:?}").contains("s3cret"), "{mistakes:?}");
         let found = mistakes
             .iter()
             .any(|mistake| mistake.message.starts_with(message) && mistake.field.as_deref() == Some(field));

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use vk_aci::endpoint;
 use vk_provider::quantity::Quantity;
 
 use super::Os;
@@ -14,6 +15,8 @@ use crate::resource::{self, Subnet};
 const POLL: [u64; 2] = [1, 120];
 /// More than any quota was ever raised.
 const FACTOR: u32 = 1000;
+/// Bytes of a text that still looks like a path. What is longer, or has lines, is the content of a file.
+const PATH_LIKE: usize = 100;
 
 /// Azure's name of a region, however it is written: `West Europe` is `westeurope`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +122,20 @@ impl FromStr for Amount {
     }
 }
 
+/// How many pods a node can have, as it was written: the API server takes whole numbers alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Count(pub(crate) Amount);
+
+impl FromStr for Count {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let amount = text.parse()?;
+        let is_whole = text.parse().is_ok_and(|quantity: Quantity| quantity == Quantity::from_whole(quantity.whole()));
+        is_whole.then_some(Self(amount)).ok_or_else(|| format!("{text:?} is no whole number; write it like 5000"))
+    }
+}
+
 /// Between two looks at a group: `5s`, `2m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Poll(pub(crate) Duration);
@@ -160,7 +177,13 @@ impl FromStr for FilePath {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.starts_with('/').then(|| Self(text.to_owned())).ok_or_else(|| format!("{text:?} must be an absolute path"))
+        let is_path_like = text.len() <= PATH_LIKE && !text.contains(char::is_control);
+        // There may be a key in what stands in the place of a path.
+        let why = || {
+            let shown = if is_path_like { format!("{text:?}") } else { "what is written here".to_owned() };
+            format!("{shown} must be an absolute path, such as /etc/azure/NAME; the host reads the file itself")
+        };
+        (text.starts_with('/') && !text.contains(char::is_control)).then(|| Self(text.to_owned())).ok_or_else(why)
     }
 }
 
@@ -172,10 +195,7 @@ impl FromStr for Origin {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rest = text.strip_prefix("https://").unwrap_or_default().trim_end_matches('/');
-        let fits = !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']);
-        fits.then(|| Self(format!("https://{rest}")))
-            .ok_or_else(|| format!("{text:?} is no endpoint; write it like https://management.azure.com"))
+        endpoint::parse(text, &["https"]).map(Self)
     }
 }
 
@@ -188,8 +208,7 @@ impl FromStr for Server {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let url = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-        let server = url.parse().map(|Origin(url)| Self(url));
-        server.map_err(|_| format!("{text:?} is no API server; write it like https://10.0.0.1:443"))
+        endpoint::parse(&url, &["https"]).map(Self)
     }
 }
 

@@ -8,7 +8,7 @@ use vk_provider::config;
 use vk_provider::plugin::Want;
 
 use super::Reading;
-use super::values::{Amount, Cidr, FilePath, HeaderText, Name, Region, Server, SubnetRef, Switch};
+use super::values::{Amount, Cidr, Count, FilePath, HeaderText, Name, Region, Server, SubnetRef, Switch};
 
 /// What each of them is for.
 const ALL: [(&str, &str); 18] = [
@@ -44,7 +44,7 @@ pub(super) struct Variables {
     pub(super) vnet_subscription: Option<Name>,
     pub(super) cpu: Option<Amount>,
     pub(super) memory: Option<Amount>,
-    pub(super) pods: Option<Amount>,
+    pub(super) pods: Option<Count>,
     pub(super) user_agent: Option<HeaderText>,
     pub(super) analytics_file: Option<FilePath>,
     pub(super) workspace_id: Option<String>,

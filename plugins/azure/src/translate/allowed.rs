@@ -14,16 +14,22 @@ use crate::resource::Path;
 pub(super) fn check(scene: Scene<'_>) -> Result<()> {
     let Scene { wishes, config, .. } = scene;
     let Allowed { identities, subnets } = &config.allowed;
+    let (identities, subnets) =
+        (("allowed-identities", identities.as_deref()), ("allowed-subnets", subnets.as_deref()));
     let own = wishes.identities.iter().flat_map(|own| &own.given).map(|identity| (IDENTITY, identity));
     let others = [(PULL_IDENTITY, &wishes.pull_identity), (KEY_IDENTITY, &wishes.key_identity)];
     let others = others.into_iter().filter_map(|(name, identity)| Some((name, identity.as_ref()?)));
-    own.chain(others).try_for_each(|(name, identity)| is_among(name, identity, identities.as_deref()))?;
-    wishes.subnet.iter().try_for_each(|subnet| is_among(SUBNET, subnet, subnets.as_deref()))
+    own.chain(others).try_for_each(|(name, identity)| is_among(name, identity, identities))?;
+    wishes.subnet.iter().try_for_each(|subnet| is_among(SUBNET, subnet, subnets))
 }
 
-fn is_among<K>(annotation: &str, path: &Path<K>, allowed: Option<&[Path<K>]>) -> Result<()> {
+/// A key of the configuration, and what stands there.
+type Key<'a, K> = (&'static str, Option<&'a [Path<K>]>);
+
+fn is_among<K>(annotation: &str, path: &Path<K>, (key, allowed): Key<'_, K>) -> Result<()> {
     if allowed.is_none_or(|allowed| allowed.contains(path)) {
         return Ok(());
     }
-    Err(refuse_annotation(annotation, "the node's configuration does not allow pods to name it"))
+    let why = format!("pods may not name {path:?}: name one of {key} in the node's configuration, or none");
+    Err(refuse_annotation(annotation, why))
 }

@@ -49,7 +49,7 @@ fn http_get(placed: Placed<'_>, get: &manifest::HttpGet, refused: &dyn Fn(&str, 
         "" => None,
         _ if get.scheme.eq_ignore_ascii_case("http") => Some(Scheme::Http),
         _ if get.scheme.eq_ignore_ascii_case("https") => Some(Scheme::Https),
-        _ => return Err(refused("httpGet.scheme", "known are HTTP and HTTPS")),
+        other => return Err(refused("httpGet.scheme", &format!("{other:?} is no scheme; known are HTTP and HTTPS"))),
     };
     let port = port(placed, &get.port).ok_or_else(|| {
         refused("httpGet.port", "it is neither a port from 1 to 65535 nor the name of one of the container's")
@@ -81,13 +81,16 @@ mod tests {
     use super::*;
     use crate::manifest::parse;
 
-    fn made(probe: &str) -> Result<String, Option<String>> {
+    fn read(probe: &str) -> Result<Option<Probe>> {
         let spec = parse(&format!(
             r#"{{"containers":[{{"name":"c","ports":[{{"name":"web","containerPort":8080}}],"livenessProbe":{probe}}}]}}"#
         ));
         let placed = spec.ordinary().next().unwrap();
-        let made = of(placed, "livenessProbe", placed.container.liveness_probe.as_ref());
-        made.map(|made| serde_json::to_string(&made).unwrap()).map_err(|error| error.field)
+        of(placed, "livenessProbe", placed.container.liveness_probe.as_ref())
+    }
+
+    fn made(probe: &str) -> Result<String, Option<String>> {
+        read(probe).map(|made| serde_json::to_string(&made).unwrap()).map_err(|error| error.field)
     }
 
     #[test]
@@ -121,5 +124,7 @@ mod tests {
         ] {
             assert_eq!(made(probe), Err(Some(format!("spec.containers[0].livenessProbe{field}"))), "{probe}");
         }
+        let error = read(r#"{"httpGet":{"port":80,"scheme":"FTP"}}"#).unwrap_err();
+        assert_eq!(error.message, "\"FTP\" is no scheme; known are HTTP and HTTPS");
     }
 }

@@ -44,10 +44,12 @@ impl<'a> Share<'a> {
     /// Another driver, or an attribute that a group cannot honour.
     pub(super) fn of_csi(scene: Scene<'a>, csi: &'a Csi, field: &str) -> Result<Self> {
         if csi.driver != DRIVER {
-            return Err(refuse(format!("{field}.driver"), format!("a group mounts shares of {DRIVER} alone")));
+            let why = format!("a group has no volumes of {:?}; it mounts shares of {DRIVER} alone", csi.driver);
+            return Err(refuse(format!("{field}.driver"), why));
         }
         if !["", "smb", "cifs"].iter().any(|known| csi.fs_type.eq_ignore_ascii_case(known)) {
-            return Err(refuse(format!("{field}.fsType"), "a group mounts shares by SMB alone"));
+            let why = format!("a group mounts no {:?}; write smb, or leave it out", csi.fs_type);
+            return Err(refuse(format!("{field}.fsType"), why));
         }
         let mut attributes = Attributes::of(csi, field);
         let name = attributes.take("shareName").filter(|name| !name.is_empty());

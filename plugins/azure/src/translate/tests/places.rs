@@ -207,16 +207,19 @@ fn pods_name_what_their_operator_allows() {
         vault.iter().map(String::as_str).zip(["https://k.vault.azure.net", "k", "1", &other]).collect();
     let both = format!("{web};{other}");
     let wants = [
-        (vec![(identity.as_str(), both.as_str())], identity.as_str()),
-        (vec![(pull, &other)], pull),
-        (with_key, &vault[3]),
-        (vec![(OWN_SUBNET, &elsewhere)], OWN_SUBNET),
+        (vec![(identity.as_str(), both.as_str())], identity.as_str(), (&other, "allowed-identities")),
+        (vec![(pull, &other)], pull, (&other, "allowed-identities")),
+        (with_key, &vault[3], (&other, "allowed-identities")),
+        (vec![(OWN_SUBNET, &elsewhere)], OWN_SUBNET, (&elsewhere, "allowed-subnets")),
     ];
     node("");
-    assert!(wants.iter().all(|(annotations, _)| made(&plain(annotations, "")).is_ok()), "nobody says what may be");
+    assert!(wants.iter().all(|(annotations, ..)| made(&plain(annotations, "")).is_ok()), "nobody says what may be");
     node(&format!("allowed-identities = [\"{web}\"]\nallowed-subnets = [\"{SUBNET}\"]"));
-    for (annotations, name) in &wants {
-        assert_eq!(refused(&plain(annotations, "")), at(name));
+    for (annotations, name, (path, key)) in &wants {
+        let pod = plain(annotations, "");
+        assert_eq!(refused(&pod), at(name));
+        let message = made(&pod).unwrap_err().message;
+        assert!(message.contains(path.as_str()) && message.contains(key), "{message}");
     }
     let upper = web.to_uppercase();
     let fine = [(identity.as_str(), upper.as_str()), (OWN_SUBNET, SUBNET)];

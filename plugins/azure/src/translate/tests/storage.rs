@@ -172,6 +172,13 @@ fn volumes_that_a_group_cannot_have_are_refused() {
     ] {
         assert_eq!(refused(&mounting(&kind)), format!("spec.volumes[0].{field}"), "{kind}");
     }
+    for (kind, value) in [
+        (r#""csi":{"driver":"disk.csi.azure.com"}"#, "\"disk.csi.azure.com\""),
+        (r#""csi":{"driver":"file.csi.azure.com","fsType":"nfs"}"#, "\"nfs\""),
+    ] {
+        let message = made(&mounting(kind)).unwrap_err().message;
+        assert!(message.contains(value), "{message}");
+    }
 }
 
 #[test]
