@@ -272,6 +272,12 @@ impl Spec {
         self.containers.iter().filter_map(|container| Some(&container.properties.resources.as_ref()?.requests))
     }
 
+    /// The ids of its subnets, which have no case.
+    pub(crate) fn subnets(&self) -> Vec<String> {
+        let ids = self.subnet_ids.iter().filter_map(|subnet| subnet.get("id")?.as_str());
+        ids.map(str::to_lowercase).collect()
+    }
+
     /// What of it is taken and shown, and not done: there are no such machines here.
     pub(crate) fn pretended(&self) -> Vec<&'static str> {
         let is = |field: &Option<String>, word: &str| field.as_deref() == Some(word);

@@ -139,6 +139,44 @@ async fn puts_are_counted_by_what_they_find() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_only_a_new_group_can_have_otherwise_is_refused_of_one_that_is_there() -> Result<()> {
+    let ground = Ground::new().await?;
+    let container = |cpu: f64, image: &str| {
+        json!({"name": "main", "properties": {
+            "image": image, "resources": {"requests": {"cpu": cpu, "memoryInGB": 1.0}}}})
+    };
+    let subnet = |id: &str| json!({"subnetIds": [{"id": id}]});
+    let zone = |zones: Value| {
+        let mut body = body("u-1", json!({}));
+        body["zones"] = zones;
+        body
+    };
+    let plain = body("u-1", json!({}));
+    let (inside, moved) = (body("u-1", subnet("/subnets/One")), body("u-1", subnet("/subnets/two")));
+    for (name, first, second, expected) in [
+        ("image", &plain, body("u-1", json!({"containers": [container(1.0, "another")]})), 200),
+        ("policy", &plain, body("u-1", json!({"restartPolicy": "Never"})), 400),
+        ("cores", &plain, body("u-1", json!({"containers": [container(2.0, "image")]})), 400),
+        ("joins", &plain, inside.clone(), 400),
+        ("moves", &inside, moved, 400),
+        ("leaves", &inside, plain.clone(), 400),
+        ("stays", &inside, body("u-1", subnet("/SUBNETS/one")), 200),
+        ("zoned", &plain, zone(json!(["1"])), 400),
+        ("rezoned", &zone(json!(["1"])), zone(json!(["2"])), 400),
+        ("unzoned", &zone(json!(["1"])), plain.clone(), 400),
+        ("rezoned-alike", &zone(json!(["1"])), zone(json!(["1"])), 200),
+        ("zoneless", &plain, zone(json!([])), 200),
+    ] {
+        ensure!(ground.put(OLD, name, first).await? == 201, "{name}");
+        ground.provisioned(name).await?;
+        let status = ground.put(OLD, name, &second).await?;
+        ensure!(status == expected, "{name}: {status}");
+    }
+    ensure!(ground.fake.conflicts() == BTreeMap::from([("u-1".to_owned(), 8)]), "{:?}", ground.fake.conflicts());
+    Ok(())
+}
+
+#[tokio::test]
 async fn bodies_are_checked_whatever_becomes_of_their_requests() -> Result<()> {
     let ground = Ground::new().await?;
     let wrong = json!({"location": "westeurope", "nonsense": 1, "properties": {"osType": "Linux", "containers": []}});
