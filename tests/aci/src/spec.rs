@@ -41,6 +41,7 @@ pub(crate) struct Spec {
     pub(crate) secret_references: Vec<Value>,
     pub(crate) container_group_profile: Option<Value>,
     pub(crate) standby_pool_profile: Option<Value>,
+    pub(crate) identity_acls: Option<Value>,
 }
 
 /// Whom a group may sign in as.
