@@ -105,7 +105,7 @@ impl Fake {
         &self.authority
     }
 
-    /// Where its files are, which is also the value of [`LABEL`](crate::LABEL) on its containers.
+    /// Where its files are, which is also the value of [`LABEL`](crate::LABEL) on its containers and volumes.
     pub fn folder(&self) -> &Path {
         &self.world.folder
     }
