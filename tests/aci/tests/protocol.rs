@@ -210,6 +210,77 @@ async fn bodies_are_checked_whatever_becomes_of_their_requests() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_providers_requests_go_where_the_schema_and_the_least_roles_let_them() -> Result<()> {
+    let ground = Ground::new().await?;
+    let account = ground.fake.account().clone();
+    let base = format!("{}/subscriptions/{}", ground.fake.url(), account.subscription);
+    let groups = "/resourceGroups/pods/providers/Microsoft.ContainerInstance/containerGroups";
+    let place = "/providers/Microsoft.ContainerInstance/locations/westeurope";
+    ensure!(account.resource_groups[0] == "pods", "{account:?}");
+    let ask = async |method: &str, path: &str, agent: &str| -> Result<Vec<String>> {
+        let before = ground.fake.violations().len();
+        let request = ground.client.request(method.parse()?, format!("{base}{path}")).bearer_auth(&ground.token);
+        request.header("user-agent", agent).send().await?;
+        Ok(ground.fake.violations().into_iter().skip(before).map(|violation| violation.place).collect())
+    };
+    for (method, path, places) in [
+        ("GET", format!("{groups}?api-version={OLD}"), vec![]),
+        ("GET", format!("{groups}?api-version={NEW}&%24skiptoken=1"), vec![]),
+        ("GET", format!("{groups}/web?api-version={OLD}"), vec![]),
+        ("DELETE", format!("{groups}/web?api-version={OLD}"), vec![]),
+        ("POST", format!("{groups}/web/stop?api-version={OLD}"), vec![]),
+        ("GET", format!("{groups}/web/containers/main/logs?api-version={OLD}&tail=1&timestamps=true"), vec![]),
+        ("GET", format!("{place}/operations/1?api-version=2018-06-01"), vec![]),
+        ("GET", format!("{place}/operationResults/1?api-version=2018-06-01"), vec![]),
+        ("GET", format!("{groups}/web?api-version=2019-12-01"), vec!["query parameter api-version"]),
+        ("GET", format!("{groups}/web?api-version={OLD}&expand=all"), vec!["query parameter expand"]),
+        (
+            "GET",
+            format!("{groups}/web/containers/main/logs?api-version={OLD}&timestamps=yes"),
+            vec!["query parameter timestamps"],
+        ),
+        ("HEAD", format!("{groups}/web?api-version={OLD}"), vec!["method"]),
+        ("GET", format!("{groups}/web/events?api-version={OLD}"), vec!["path"]),
+        ("GET", format!("/providers/Microsoft.ContainerInstance/containerGroups?api-version={OLD}"), vec!["path"]),
+        ("GET", format!("{place}/usages?api-version={OLD}"), vec!["path"]),
+        ("DELETE", format!("{place}/operations/1?api-version=2018-06-01"), vec!["path", "path"]),
+        ("GET", "/resourceGroups?api-version=2021-04-01".to_owned(), vec!["path", "path"]),
+    ] {
+        let found = ask(method, &path, "vk-host/1.0 azure/1.0").await?;
+        ensure!(found == places, "{method} {path}: {found:?}");
+        let found = ask(method, &path, "azsdk-python/1.0").await?;
+        ensure!(found.is_empty(), "{method} {path} of somebody else: {found:?}");
+    }
+    let sign_in = ground.client.post(format!("{}/{}/oauth2/v2.0/token", ground.fake.url(), account.tenant));
+    sign_in.header("user-agent", "vk-host/1.0").send().await?;
+    ensure!(ground.fake.violations().len() == 11, "{:?}", ground.fake.violations());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_recorded_and_refused() -> Result<()> {
+    let ground = Ground::new().await?;
+    let mut long = body("u-1", json!({}));
+    let most = 4 << 20;
+    long["tags"]["long"] = json!("");
+    let rest = most - long.to_string().len();
+    long["tags"]["long"] = json!("x".repeat(rest));
+    ensure!(ground.put(OLD, "long", &long).await? == 201);
+    ensure!(ground.fake.violations().is_empty(), "{:?}", ground.fake.violations());
+    for more in [1, 64 << 20] {
+        let before = ground.fake.violations().len();
+        let put = ground.request(Method::PUT, OLD, "longer").body(" ".repeat(most + more)).send().await?;
+        ensure!(put.status().as_u16() == 413, "{more}: {}", put.status());
+        let said: Value = serde_json::from_slice(&put.bytes().await?)?;
+        ensure!(said["error"]["code"] == "RequestContentTooLarge", "{said}");
+        let violations = ground.fake.violations();
+        ensure!(violations.len() == before + 1 && violations[before].place == "/", "{violations:?}");
+    }
+    ensure!(ground.group("longer").is_none());
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_held_is_done_once_it_is_released() -> Result<()> {
     let ground = Arc::new(Ground::new().await?);
     ground.fake.fault(Fault::next("PUT", "/web", How::Hold));
