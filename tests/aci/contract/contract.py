@@ -68,6 +68,12 @@ def asked(method, end):
     return [r for r in control("GET", "requests") if r["method"] == method and r["path"].endswith(end)]
 
 
+def looks():
+    """At which of its two URLs an operation was looked at, each time."""
+    paths = [r["path"] for r in control("GET", "requests") if r["method"] == "GET"]
+    return [kind for path in paths for kind in ("operations", "operationResults") if f"/{kind}/" in path]
+
+
 def client(secret=None):
     credentials = ABOUT["credentials"]
     credential = ClientSecretCredential(
@@ -166,14 +172,27 @@ class Contract(unittest.TestCase):
         self.assertEqual(refused.exception.error.code, "ResourceNotFound")
 
     def test_operations_are_followed_by_either_header(self):
-        for headers in ["asyncOperation", "location", "none", "both"]:
+        def followed(kinds, act):
+            before = len(looks())
+            came_to = act()
+            self.assertEqual(set(looks()[before:]), kinds)
+            return came_to
+
+        for headers, kinds in [
+            ("asyncOperation", {"operations"}),
+            ("location", {"operationResults"}),
+            ("none", set()),
+            ("both", {"operations"}),
+        ]:
             with self.subTest(headers=headers):
                 control("PATCH", "behaviour", {"headers": headers})
                 name = f"by-{headers.lower()}"
-                self.assertEqual(self.make(name).provisioning_state, "Succeeded")
-                self.groups.begin_restart(GROUP, name).result()
+                self.assertEqual(followed(kinds, lambda: self.make(name)).provisioning_state, "Succeeded")
+                # Where there are both, the client asks at the other one for what a POST has come to.
+                restarted = kinds | {"operationResults"} if headers == "both" else kinds
+                followed(restarted, lambda: self.groups.begin_restart(GROUP, name).result())
                 self.until(name, "runs again", lambda got: got.instance_view and got.instance_view.state == "Running")
-                self.groups.begin_delete(GROUP, name).result()
+                followed(kinds, lambda: self.groups.begin_delete(GROUP, name).result())
 
     def test_an_operation_that_fails_is_told(self):
         how = {"failOperation": {"code": "InsufficientCapacity", "message": "there is none"}}

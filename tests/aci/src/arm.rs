@@ -1,6 +1,7 @@
 //! The resource manager: who asks, in which version, how often; and then what is asked of Container Instances.
 
 mod actions;
+mod address;
 mod content;
 mod lists;
 mod locations;
@@ -8,23 +9,36 @@ mod operations;
 mod put;
 mod removal;
 
-pub(crate) use content::content;
-
 use std::sync::Arc;
 
 use http::Method;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::answer::{Answer, Outcome, bad};
 use crate::asked::Asked;
 use crate::group::Key;
 use crate::limits::Kind;
+use crate::record::Violation;
 use crate::schema::VERSIONS;
 use crate::world::{World, lock};
 
 const PROVIDER: &str = "microsoft.containerinstance";
 /// What operations are asked for with, whatever version the client speaks.
 const OPERATION_VERSIONS: &str = "2018-06-01";
+
+/// What a request's body says that the schema has a say in; null: it has none. What the request breaks by that or by where it goes is
+/// recorded, whatever becomes of it otherwise; a body that breaks something is to be refused.
+pub(crate) fn checked(world: &World, asked: &Asked) -> Result<Value, Answer> {
+    address::check(world, asked);
+    content::content(world, asked)
+}
+
+fn note(world: &World, asked: &Asked, mistakes: Vec<(String, String)>) {
+    let request = format!("{} {}", asked.method, asked.whole_path());
+    let violations = mistakes.into_iter().map(|(place, what)| Violation { request: request.clone(), place, what });
+    lock(&world.record).violations.extend(violations);
+}
 
 /// Answers a request. Every answer has ids, by which support finds it.
 pub(crate) async fn answer(world: &Arc<World>, asked: &Asked) -> Answer {

@@ -16,6 +16,8 @@ pub(crate) struct Asked {
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// The body is longer than anybody takes, and left out.
+    pub(crate) is_too_long: bool,
     /// What the body says, where the schema has a say in it; else null.
     pub(crate) content: Result<Value, Answer>,
     /// `https://HOST:PORT`, as the client calls this server.

@@ -15,6 +15,7 @@ const MOST_VOLUMES: usize = 20;
 const MOST_PORTS: usize = 5;
 const MOST_CORES: f64 = 31.0;
 const MOST_MEMORY: f64 = 240.0;
+const MOST_CONFIDENTIAL_MEMORY: f64 = 180.0;
 /// Sums of decimal fractions are not exact.
 const ABOUT: f64 = 1e-6;
 
@@ -64,6 +65,7 @@ fn played(spec: &Spec) -> Result<(), Answer> {
         ("secretReferences", !spec.secret_references.is_empty()),
         ("containerGroupProfile", spec.container_group_profile.is_some()),
         ("standbyPoolProfile", spec.standby_pool_profile.is_some()),
+        ("identityAcls", spec.identity_acls.is_some()),
         ("configMap", spec.all().any(|container| container.properties.config_map.is_some())),
     ];
     match table.into_iter().find(|(_, is)| *is) {
@@ -207,7 +209,8 @@ fn resources(spec: &Spec) -> Result<(), Answer> {
     let is_spot = spec.priority.as_deref() == Some("Spot");
     let (most_cores, most_memory) = match spec.sku.as_deref() {
         _ if is_spot => (4.0, 16.0),
-        Some("Confidential") => (MOST_CORES, 180.0),
+        Some("Confidential") if !spec.subnet_ids.is_empty() => (32.0, MOST_CONFIDENTIAL_MEMORY),
+        Some("Confidential") => (MOST_CORES, MOST_CONFIDENTIAL_MEMORY),
         _ => (MOST_CORES, MOST_MEMORY),
     };
     if cores > most_cores + ABOUT || memory > most_memory + ABOUT {
@@ -297,6 +300,10 @@ fn together(spec: &Spec) -> Result<(), Answer> {
             "A container group of priority Spot has no IP address, no subnet and no confidential machine.",
         ));
     }
+    let mut kinds = spec.extensions.iter().filter_map(|extension| extension.pointer("/properties/extensionType"));
+    if is(&spec.sku, "Confidential") && kinds.any(|kind| kind == "kube-proxy") {
+        return Err(bad("ExtensionNotSupported", "A confidential container group has no kube-proxy extension."));
+    }
     Ok(())
 }
 
@@ -335,6 +342,33 @@ mod tests {
     }
 
     #[test]
+    fn a_confidential_group_has_a_core_more_in_a_subnet_and_no_kube_proxy() {
+        let of = |sku: &str, cores: f64, memory: f64, inside: bool| {
+            let requests = json!({"cpu": cores, "memoryInGB": memory});
+            let container = json!({"name": "main", "properties": {"image": "i", "resources": {"requests": requests}}});
+            let subnets = if inside { json!([{"id": "s"}]) } else { json!([]) };
+            json!({"properties": {"sku": sku, "containers": [container], "subnetIds": subnets}})
+        };
+        let with = |sku: &str, kind: &str| {
+            let extension = json!({"name": "e", "properties": {"extensionType": kind, "version": "1.0"}});
+            json!({"properties": {"sku": sku, "subnetIds": [{"id": "s"}], "extensions": [extension]}})
+        };
+        for (more, expected) in [
+            (of("Confidential", 31.0, 180.0, false), None),
+            (of("Confidential", 32.0, 180.0, false), Some("ResourceRequestsTooHigh")),
+            (of("Confidential", 32.0, 180.0, true), None),
+            (of("Confidential", 33.0, 180.0, true), Some("ResourceRequestsTooHigh")),
+            (of("Confidential", 32.0, 181.0, true), Some("ResourceRequestsTooHigh")),
+            (of("Standard", 32.0, 180.0, true), Some("ResourceRequestsTooHigh")),
+            (with("Confidential", "kube-proxy"), Some("ExtensionNotSupported")),
+            (with("Confidential", "realtime-metrics"), None),
+            (with("Standard", "kube-proxy"), None),
+        ] {
+            assert_eq!(refused(&more), expected.map(Value::from), "{more}");
+        }
+    }
+
+    #[test]
     fn images_are_pulled_as_identities_that_the_group_has() {
         let pulls = |identity: Value| {
             let registry = json!({"server": "mine.azurecr.io", "identity": PULL});
@@ -358,6 +392,7 @@ mod tests {
             json!({"secretReferences": [{"name": "a"}]}),
             json!({"containerGroupProfile": {"id": "p"}}),
             json!({"standbyPoolProfile": {"id": "p"}}),
+            json!({"identityAcls": {"defaultAccess": "User"}}),
             json!({"containers": [{"name": "main", "properties": {"image": "i", "configMap": {}}}]}),
         ] {
             assert_eq!(refused(&json!({"properties": more.clone()})), Some(json!("NotImplemented")), "{more}");

@@ -15,7 +15,7 @@ use crate::spec::Dns;
 pub(crate) use docker::Docker;
 pub(crate) use played::Played;
 
-/// The label of all containers that a fake makes; its value is the fake's folder.
+/// The label of all containers and volumes that a fake makes; its value is the fake's folder.
 pub const LABEL: &str = "vk-fake-aci";
 
 /// What containers run on.

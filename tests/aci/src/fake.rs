@@ -105,7 +105,7 @@ impl Fake {
         &self.authority
     }
 
-    /// Where its files are, which is also the value of [`LABEL`](crate::LABEL) on its containers.
+    /// Where its files are, which is also the value of [`LABEL`](crate::LABEL) on its containers and volumes.
     pub fn folder(&self) -> &Path {
         &self.world.folder
     }
@@ -230,7 +230,7 @@ impl Fake {
         lock(&self.world.record).conflicts.clone()
     }
 
-    /// What Microsoft's schema forbids of what was sent. A test fails that finds any.
+    /// What Microsoft's schema forbids of what was sent, or the least roles of a provider of ours. A test fails that finds any.
     pub fn violations(&self) -> Vec<Violation> {
         lock(&self.world.record).violations.clone()
     }

@@ -25,13 +25,13 @@ pub struct Request {
     pub user_agent: String,
 }
 
-/// Something about a request's body that Microsoft's schema forbids.
+/// Something about a request that Microsoft's schema forbids, or the least roles of a provider of ours.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Violation {
     /// `PUT /subscriptions/…`.
     pub request: String,
-    /// Where in the body, as a JSON pointer.
+    /// Where in the body, as a JSON pointer; or `path`, `method`, `query parameter NAME`.
     pub place: String,
     /// What is wrong, without the value.
     pub what: String,

@@ -176,7 +176,7 @@ async fn run_whole(world: &Arc<World>, group: &Arc<Group>, order: Order, end: &C
         }
         Err(error) => {
             failed(world, group, order.operation.as_deref(), "FailedCreatePodSandBox", &format!("{error:#}"));
-            volumes.remove(world).await;
+            note(group, volumes.remove(world).await);
         }
     }
 }
@@ -191,6 +191,13 @@ fn fail(world: &World, group: &Group, operation: Option<&str>, end: End) {
     group.state().provisioning = end.state;
     if let Some(operation) = operation {
         lock(&world.operations).end(operation, Err(end));
+    }
+}
+
+/// What the engine cannot do is for whoever looks at the group.
+fn note(group: &Group, result: anyhow::Result<()>) {
+    if let Err(error) = result {
+        group.state().event("EngineError", "Warning", &format!("{error:#}"));
     }
 }
 
@@ -283,8 +290,8 @@ impl Crew {
         });
         futures::future::join_all(ends).await;
         let gone = engine.remove(&self.place.id).await;
-        self.note(gone);
-        self.volumes.remove(&self.world).await;
+        note(&self.group, gone);
+        note(&self.group, self.volumes.remove(&self.world).await);
     }
 
     async fn end_container(&self, name: &str, id: &str) {
@@ -296,7 +303,7 @@ impl Crew {
         if since.is_some() {
             self.group.state().view(name).event("Killing", "Normal", &format!("Killing container {name}"));
             let stopped = engine.stop(id, self.world.behaviour().grace).await;
-            self.note(stopped);
+            note(&self.group, stopped);
             if let Ok(exit) = engine.wait(id).await {
                 attempts::note_end(&mut self.group.state(), name, &exit);
             }
@@ -306,13 +313,6 @@ impl Crew {
         let kept = text.get(begin..).unwrap_or_default().to_owned();
         self.group.state().logs.insert(name.to_owned(), Log::Kept(kept));
         let removed = engine.remove(id).await;
-        self.note(removed);
-    }
-
-    /// What the engine cannot do is for whoever looks at the group.
-    fn note(&self, result: anyhow::Result<()>) {
-        if let Err(error) = result {
-            self.group.state().event("EngineError", "Warning", &format!("{error:#}"));
-        }
+        note(&self.group, removed);
     }
 }

@@ -1,8 +1,12 @@
-//! Microsoft's own schema, and whether a request's body keeps to it.
+//! Microsoft's own schema, and whether a request keeps to it.
+
+mod paths;
 
 use anyhow::{Context as _, Result, anyhow};
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
+
+use paths::Paths;
 
 const PUBLISHED: &str = include_str!("../schema/aci-2023-05-01.openapi.json");
 /// Ours, see its comment.
@@ -23,7 +27,11 @@ pub(crate) enum Sent {
 }
 
 /// The schemas of all versions.
-pub(crate) struct Schemas(Vec<(&'static str, Schema)>);
+pub(crate) struct Schemas {
+    bodies: Vec<(&'static str, Schema)>,
+    /// Those of all versions, as far as they are known here.
+    paths: Paths,
+}
 
 struct Schema {
     group: Validator,
@@ -39,12 +47,13 @@ impl Schemas {
         let mut newer = published.clone();
         merge(newer.pointer_mut("/components/schemas").context("no schemas")?, &overlay);
         let [first, second] = VERSIONS;
-        Ok(Self(vec![(first, Schema::of(published)?), (second, Schema::of(newer)?)]))
+        let paths = Paths::of(&published)?;
+        Ok(Self { bodies: vec![(first, Schema::of(published)?), (second, Schema::of(newer)?)], paths })
     }
 
     /// What is wrong with a body: places, as JSON pointers, and what is wrong there. No value is repeated.
     pub(crate) fn mistakes(&self, version: &str, sent: Sent, body: &Value) -> Vec<(String, String)> {
-        let Some((_, schema)) = self.0.iter().find(|(known, _)| *known == version) else { return Vec::new() };
+        let Some((_, schema)) = self.bodies.iter().find(|(known, _)| *known == version) else { return Vec::new() };
         let validator = match sent {
             Sent::Group => &schema.group,
             Sent::Tags => &schema.tags,
@@ -55,6 +64,17 @@ impl Schemas {
             .iter_errors(body)
             .map(|error| (place(error.instance_path().to_string()), error.masked().to_string()))
             .collect()
+    }
+
+    /// What is wrong with where a request goes, its path being in lower case: `path`, `method` or the parameter, and what is wrong
+    /// with it. No value is repeated.
+    pub(crate) fn misaddressed(
+        &self,
+        method: &str,
+        path: &[&str],
+        query: &[(String, String)],
+    ) -> Vec<(String, String)> {
+        self.paths.mistakes(method, path, query)
     }
 }
 

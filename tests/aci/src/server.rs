@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::stream;
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -95,7 +95,7 @@ async fn serve(
     }
     let at = world.started.elapsed();
     // Before anything else, so that nothing that is sent escapes.
-    let content = if door == Door::Tls { arm::content(&world, &asked) } else { Ok(Value::Null) };
+    let content = if door == Door::Tls { arm::checked(&world, &asked) } else { Ok(Value::Null) };
     // Whoever sees that the fault is taken may release it at once.
     let mut release = world.releases.subscribe();
     let fault = lock(&world.faults).take(asked.method.as_str(), &asked.whole_path());
@@ -143,18 +143,32 @@ async fn read(door: Door, request: Request<Incoming>) -> Result<(Asked, String)>
     let segments = parts.uri.path().split('/').filter(|segment| !segment.is_empty());
     let path = segments.map(decoded).collect();
     let query = parts.uri.query().unwrap_or_default().to_owned();
-    let body = Limited::new(body, MOST).collect().await.map_err(|error| anyhow!(error))?.to_bytes();
+    let body = whole(body).await?;
     let asked = Asked {
         method: parts.method,
         path,
         query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         headers: parts.headers,
-        body,
+        is_too_long: body.is_none(),
+        body: body.unwrap_or_default(),
         content: Ok(Value::Null),
         base: format!("{scheme}://{host}"),
         plan: Plan::default(),
     };
     Ok((asked, query))
+}
+
+/// A body; none: it is too long. Then too it is read to its end: who still writes does not read the answer.
+async fn whole(body: Incoming) -> Result<Option<Bytes>> {
+    let (mut body, mut kept, mut length) = (body, BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        length += data.len();
+        if length <= MOST {
+            kept.extend_from_slice(&data);
+        }
+    }
+    Ok((length <= MOST).then(|| kept.freeze()))
 }
 
 /// A segment of a path, in which `+` is itself.
@@ -164,6 +178,10 @@ fn decoded(segment: &str) -> String {
 }
 
 async fn handle(world: &Arc<World>, door: Door, asked: &Asked) -> Answer {
+    if asked.is_too_long {
+        let message = "The request content size exceeds the maximum size of 4 MB.";
+        return refusal(door, asked, 413, "RequestContentTooLarge", message);
+    }
     let lower = asked.lower();
     let path: Vec<&str> = lower.iter().map(String::as_str).collect();
     match (door, asked.method.as_str(), path.as_slice()) {

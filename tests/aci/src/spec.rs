@@ -41,6 +41,7 @@ pub(crate) struct Spec {
     pub(crate) secret_references: Vec<Value>,
     pub(crate) container_group_profile: Option<Value>,
     pub(crate) standby_pool_profile: Option<Value>,
+    pub(crate) identity_acls: Option<Value>,
 }
 
 /// Whom a group may sign in as.
@@ -270,6 +271,12 @@ impl Spec {
 
     fn amounts(&self) -> impl Iterator<Item = &Amounts> {
         self.containers.iter().filter_map(|container| Some(&container.properties.resources.as_ref()?.requests))
+    }
+
+    /// The ids of its subnets, which have no case.
+    pub(crate) fn subnets(&self) -> Vec<String> {
+        let ids = self.subnet_ids.iter().filter_map(|subnet| subnet.get("id")?.as_str());
+        ids.map(str::to_lowercase).collect()
     }
 
     /// What of it is taken and shown, and not done: there are no such machines here.

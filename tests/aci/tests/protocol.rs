@@ -139,6 +139,44 @@ async fn puts_are_counted_by_what_they_find() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_only_a_new_group_can_have_otherwise_is_refused_of_one_that_is_there() -> Result<()> {
+    let ground = Ground::new().await?;
+    let container = |cpu: f64, image: &str| {
+        json!({"name": "main", "properties": {
+            "image": image, "resources": {"requests": {"cpu": cpu, "memoryInGB": 1.0}}}})
+    };
+    let subnet = |id: &str| json!({"subnetIds": [{"id": id}]});
+    let zone = |zones: Value| {
+        let mut body = body("u-1", json!({}));
+        body["zones"] = zones;
+        body
+    };
+    let plain = body("u-1", json!({}));
+    let (inside, moved) = (body("u-1", subnet("/subnets/One")), body("u-1", subnet("/subnets/two")));
+    for (name, first, second, expected) in [
+        ("image", &plain, body("u-1", json!({"containers": [container(1.0, "another")]})), 200),
+        ("policy", &plain, body("u-1", json!({"restartPolicy": "Never"})), 400),
+        ("cores", &plain, body("u-1", json!({"containers": [container(2.0, "image")]})), 400),
+        ("joins", &plain, inside.clone(), 400),
+        ("moves", &inside, moved, 400),
+        ("leaves", &inside, plain.clone(), 400),
+        ("stays", &inside, body("u-1", subnet("/SUBNETS/one")), 200),
+        ("zoned", &plain, zone(json!(["1"])), 400),
+        ("rezoned", &zone(json!(["1"])), zone(json!(["2"])), 400),
+        ("unzoned", &zone(json!(["1"])), plain.clone(), 400),
+        ("rezoned-alike", &zone(json!(["1"])), zone(json!(["1"])), 200),
+        ("zoneless", &plain, zone(json!([])), 200),
+    ] {
+        ensure!(ground.put(OLD, name, first).await? == 201, "{name}");
+        ground.provisioned(name).await?;
+        let status = ground.put(OLD, name, &second).await?;
+        ensure!(status == expected, "{name}: {status}");
+    }
+    ensure!(ground.fake.conflicts() == BTreeMap::from([("u-1".to_owned(), 8)]), "{:?}", ground.fake.conflicts());
+    Ok(())
+}
+
+#[tokio::test]
 async fn bodies_are_checked_whatever_becomes_of_their_requests() -> Result<()> {
     let ground = Ground::new().await?;
     let wrong = json!({"location": "westeurope", "nonsense": 1, "properties": {"osType": "Linux", "containers": []}});
@@ -168,6 +206,77 @@ async fn bodies_are_checked_whatever_becomes_of_their_requests() -> Result<()> {
         ensure!(ground.fake.faults().is_empty(), "{what}");
     }
     ensure!(ground.put(OLD, "web", &body("u-1", json!({}))).await? == 201);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_providers_requests_go_where_the_schema_and_the_least_roles_let_them() -> Result<()> {
+    let ground = Ground::new().await?;
+    let account = ground.fake.account().clone();
+    let base = format!("{}/subscriptions/{}", ground.fake.url(), account.subscription);
+    let groups = "/resourceGroups/pods/providers/Microsoft.ContainerInstance/containerGroups";
+    let place = "/providers/Microsoft.ContainerInstance/locations/westeurope";
+    ensure!(account.resource_groups[0] == "pods", "{account:?}");
+    let ask = async |method: &str, path: &str, agent: &str| -> Result<Vec<String>> {
+        let before = ground.fake.violations().len();
+        let request = ground.client.request(method.parse()?, format!("{base}{path}")).bearer_auth(&ground.token);
+        request.header("user-agent", agent).send().await?;
+        Ok(ground.fake.violations().into_iter().skip(before).map(|violation| violation.place).collect())
+    };
+    for (method, path, places) in [
+        ("GET", format!("{groups}?api-version={OLD}"), vec![]),
+        ("GET", format!("{groups}?api-version={NEW}&%24skiptoken=1"), vec![]),
+        ("GET", format!("{groups}/web?api-version={OLD}"), vec![]),
+        ("DELETE", format!("{groups}/web?api-version={OLD}"), vec![]),
+        ("POST", format!("{groups}/web/stop?api-version={OLD}"), vec![]),
+        ("GET", format!("{groups}/web/containers/main/logs?api-version={OLD}&tail=1&timestamps=true"), vec![]),
+        ("GET", format!("{place}/operations/1?api-version=2018-06-01"), vec![]),
+        ("GET", format!("{place}/operationResults/1?api-version=2018-06-01"), vec![]),
+        ("GET", format!("{groups}/web?api-version=2019-12-01"), vec!["query parameter api-version"]),
+        ("GET", format!("{groups}/web?api-version={OLD}&expand=all"), vec!["query parameter expand"]),
+        (
+            "GET",
+            format!("{groups}/web/containers/main/logs?api-version={OLD}&timestamps=yes"),
+            vec!["query parameter timestamps"],
+        ),
+        ("HEAD", format!("{groups}/web?api-version={OLD}"), vec!["method"]),
+        ("GET", format!("{groups}/web/events?api-version={OLD}"), vec!["path"]),
+        ("GET", format!("/providers/Microsoft.ContainerInstance/containerGroups?api-version={OLD}"), vec!["path"]),
+        ("GET", format!("{place}/usages?api-version={OLD}"), vec!["path"]),
+        ("DELETE", format!("{place}/operations/1?api-version=2018-06-01"), vec!["path", "path"]),
+        ("GET", "/resourceGroups?api-version=2021-04-01".to_owned(), vec!["path", "path"]),
+    ] {
+        let found = ask(method, &path, "vk-host/1.0 azure/1.0").await?;
+        ensure!(found == places, "{method} {path}: {found:?}");
+        let found = ask(method, &path, "azsdk-python/1.0").await?;
+        ensure!(found.is_empty(), "{method} {path} of somebody else: {found:?}");
+    }
+    let sign_in = ground.client.post(format!("{}/{}/oauth2/v2.0/token", ground.fake.url(), account.tenant));
+    sign_in.header("user-agent", "vk-host/1.0").send().await?;
+    ensure!(ground.fake.violations().len() == 11, "{:?}", ground.fake.violations());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_recorded_and_refused() -> Result<()> {
+    let ground = Ground::new().await?;
+    let mut long = body("u-1", json!({}));
+    let most = 4 << 20;
+    long["tags"]["long"] = json!("");
+    let rest = most - long.to_string().len();
+    long["tags"]["long"] = json!("x".repeat(rest));
+    ensure!(ground.put(OLD, "long", &long).await? == 201);
+    ensure!(ground.fake.violations().is_empty(), "{:?}", ground.fake.violations());
+    for more in [1, 64 << 20] {
+        let before = ground.fake.violations().len();
+        let put = ground.request(Method::PUT, OLD, "longer").body(" ".repeat(most + more)).send().await?;
+        ensure!(put.status().as_u16() == 413, "{more}: {}", put.status());
+        let said: Value = serde_json::from_slice(&put.bytes().await?)?;
+        ensure!(said["error"]["code"] == "RequestContentTooLarge", "{said}");
+        let violations = ground.fake.violations();
+        ensure!(violations.len() == before + 1 && violations[before].place == "/", "{violations:?}");
+    }
+    ensure!(ground.group("longer").is_none());
     Ok(())
 }
 

@@ -167,11 +167,12 @@ impl Ground {
     pub(crate) async fn nothing_left(&self) -> Result<()> {
         eventually("no group is left", || async {
             let groups = self.cloud.groups(self.corner.host.node()).await?;
-            let containers = match &self.cloud {
-                Cloud::Fake(fake) => containers(fake).await?,
-                Cloud::Azure(_) => 0,
+            let (containers, volumes) = match &self.cloud {
+                Cloud::Fake(fake) => (containers(fake).await?, volumes(fake).await?),
+                Cloud::Azure(_) => (0, 0),
             };
-            ensure!(groups.is_empty() && containers == 0, "{groups:?}, {containers} containers");
+            let is_nothing = groups.is_empty() && containers == 0 && volumes == 0;
+            ensure!(is_nothing, "{groups:?}, {containers} containers, {volumes} volumes");
             Ok(Some(()))
         })
         .await
@@ -197,8 +198,20 @@ impl Ground {
 async fn containers(fake: &Fake) -> Result<usize> {
     let path = "/containers/json?all=1&filters=%7B%22label%22%3A%5B%22vk-fake-aci%22%5D%7D";
     let all = Engine::shared().await?.api().get(path).await?;
+    Ok(owned(fake, &all))
+}
+
+/// How many volumes it has of a fake, files of secrets among them.
+async fn volumes(fake: &Fake) -> Result<usize> {
+    let path = "/volumes?filters=%7B%22label%22%3A%5B%22vk-fake-aci%22%5D%7D";
+    let all = Engine::shared().await?.api().get(path).await?;
+    Ok(owned(fake, &all["Volumes"]))
+}
+
+/// How many of a list have a fake's label.
+fn owned(fake: &Fake, all: &Value) -> usize {
     let own = json!(fake.folder());
-    Ok(all.as_array().into_iter().flatten().filter(|container| container["Labels"][LABEL] == own).count())
+    all.as_array().into_iter().flatten().filter(|one| one["Labels"][LABEL] == own).count()
 }
 
 /// A container that runs a script.

@@ -2,16 +2,19 @@
 
 use serde_json::Value;
 
-use super::PROVIDER;
+use super::{PROVIDER, note};
 use crate::answer::{Answer, bad};
 use crate::asked::Asked;
-use crate::record::Violation;
 use crate::schema::Sent;
-use crate::world::{World, lock};
+use crate::world::World;
 
-/// What a request's body says that the schema has a say in; null: it has none. What breaks it is recorded, whatever becomes of
-/// the request otherwise, and is to be refused.
-pub(crate) fn content(world: &World, asked: &Asked) -> Result<Value, Answer> {
+/// What a request's body says that the schema has a say in; null: it has none. What breaks it is recorded, and is to be refused.
+pub(super) fn content(world: &World, asked: &Asked) -> Result<Value, Answer> {
+    // Nothing more is to be said of it: whoever it is for, it is refused.
+    if asked.is_too_long {
+        note(world, asked, vec![("/".to_owned(), "it is longer than 4 MiB".to_owned())]);
+        return Ok(Value::Null);
+    }
     let Some(sent) = sent(asked) else { return Ok(Value::Null) };
     let Ok(body) = serde_json::from_slice(&asked.body) else {
         note(world, asked, vec![("/".to_owned(), "it is no JSON".to_owned())]);
@@ -40,10 +43,4 @@ fn sent(asked: &Asked) -> Option<Sent> {
         ("POST", ["containers", _, "exec"]) => Some(Sent::Command),
         _ => None,
     }
-}
-
-fn note(world: &World, asked: &Asked, mistakes: Vec<(String, String)>) {
-    let request = format!("{} {}", asked.method, asked.whole_path());
-    let violations = mistakes.into_iter().map(|(place, what)| Violation { request: request.clone(), place, what });
-    lock(&world.record).violations.extend(violations);
 }

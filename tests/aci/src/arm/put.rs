@@ -125,7 +125,9 @@ fn is_changeable(group: &Group, place: &str, spec: &Spec) -> Result<(), Answer> 
     let is_fixed = old.policy() != spec.policy()
         || old.os_type != spec.os_type
         || !same(old.cores(), spec.cores())
-        || !same(old.memory(), spec.memory());
+        || !same(old.memory(), spec.memory())
+        || old.subnets() != spec.subnets()
+        || old.zones != spec.zones;
     if is_over || is_fixed {
         return Err(bad(
             "InvalidContainerGroupUpdate",

@@ -9,7 +9,7 @@ use bollard::auth::DockerCredentials;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecResults};
-use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::models::{ContainerCreateBody, HostConfig, VolumeCreateRequest};
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, KillContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
     UploadToContainerOptionsBuilder, WaitContainerOptions,
@@ -66,6 +66,12 @@ impl Docker {
     }
 
     pub(super) async fn place(&self, sandbox: &Sandbox) -> Result<Place> {
+        for (name, _) in &sandbox.volumes {
+            // A container that mounts what is not there makes it too, but without a label.
+            let labels = Some(self.labels(&sandbox.label));
+            let volume = VolumeCreateRequest { name: Some(name.clone()), labels, ..VolumeCreateRequest::default() };
+            self.client.create_volume(volume).await?;
+        }
         let binds = sandbox.volumes.iter().map(|(name, _)| format!("{name}:{VOLUMES}/{name}")).collect();
         let words =
             |text: Option<&String>| text.map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());

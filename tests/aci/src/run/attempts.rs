@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Crew, attempt, pause};
+use super::{Crew, attempt, note, pause};
 use crate::engine::Exit;
 use crate::group::{Log, State};
 use crate::spec::{Container, RestartPolicy};
@@ -101,7 +101,7 @@ impl Crew {
         let last = self.group.state().logs.insert(name.to_owned(), Log::Engine(id.clone()));
         if let Some(Log::Engine(last)) = last {
             let removed = engine.remove(&last).await;
-            self.note(removed);
+            note(&self.group, removed);
         }
         self.with(name, |view| view.event("Created", "Normal", "Created container"));
         if let Err(error) = engine.start(&id).await {
@@ -120,7 +120,7 @@ impl Crew {
             () = self.probed(container, &id) => {
                 self.with(name, |view| view.event("Killing", "Normal", &format!("Killing container {name}, as its liveness probe failed")));
                 let stopped = engine.stop(&id, self.world.behaviour().grace).await;
-                self.note(stopped);
+                note(&self.group, stopped);
                 Some(self.known(engine.wait(&id).await))
             }
             () = self.end.cancelled() => None,
@@ -130,7 +130,7 @@ impl Crew {
     /// How an attempt ended. What the engine does not tell is for whoever looks at the group.
     fn known(&self, exit: anyhow::Result<Exit>) -> Exit {
         exit.unwrap_or_else(|error| {
-            self.note(Err(error));
+            note(&self.group, Err(error));
             let now = Timestamp::now();
             Exit { since: now, until: now, code: UNKNOWN, out_of_memory: false }
         })

@@ -35,7 +35,7 @@ impl Volumes {
             match all.ready(world, spec, volume, &id).await {
                 Ok(ready) => all.volumes.push(ready),
                 Err(error) => {
-                    all.remove(world).await;
+                    all.forget();
                     return Err(error.context(format!("volume {}", volume.name)));
                 }
             }
@@ -78,12 +78,20 @@ impl Volumes {
         Some(Bind { source: ready.source.clone(), target: mount.mount_path.clone(), read_only })
     }
 
-    /// Removes what goes with the run.
-    pub(super) async fn remove(&self, world: &World) {
+    /// Removes what goes with the run: all that can be removed, and the first error of the rest.
+    pub(super) async fn remove(&self, world: &World) -> Result<()> {
+        let mut result = Ok(());
         for (name, _) in self.files() {
-            // One that is still in use is found by a test that looks for what is left.
-            let _ = world.engine.remove_volume(&name).await;
+            let removed = world.engine.remove_volume(&name).await;
+            result = result.and(removed.with_context(|| format!("volume {name}")));
         }
+        self.forget();
+        result
+    }
+
+    /// Removes what of it is not the engine's.
+    fn forget(&self) {
+        // There is none unless a volume is a repository.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
