@@ -34,14 +34,34 @@ fn a_pod_is_made_once_and_says_so_at_once() {
 }
 
 #[test]
-fn what_cannot_run_is_refused_before_anything_is_asked() {
+fn what_cannot_run_is_refused_before_anything_is_made() {
     let arm = azure();
     let error = create(pod_of("u1", r#","hostNetwork":true"#)).unwrap_err();
     assert_eq!(
         (error.code, error.effect, error.field.as_deref()),
         (Code::Unimplemented, Effect::None, Some("spec.hostNetwork"))
     );
-    assert!(arm.asked().is_empty());
+    assert!(arm.asked().iter().all(|asked| asked.starts_with("GET")));
+}
+
+#[test]
+fn a_group_that_is_there_is_the_pods_whatever_it_would_be_now() {
+    let arm = azure();
+    create(pod("u1")).unwrap();
+    arm.run("u1", "Running", &running());
+    let with_secret = testing::desired(
+        r#"{"metadata":{"namespace":"shop","name":"web-u1","uid":"u1"},"spec":{"containers":[{"name":"web","image":"nginx:1",
+        "volumeMounts":[{"name":"v","mountPath":"/v"}]}],"volumes":[{"name":"v","secret":{"secretName":"gone"}}]}}"#,
+    );
+    for now in [
+        // The Secret is gone that the group was made with.
+        with_secret,
+        // It would be refused by now.
+        pod_of("u1", r#","hostNetwork":true"#),
+    ] {
+        assert_eq!(status(&create(now).unwrap())["phase"], "Running");
+    }
+    assert_eq!(arm.0.borrow().put.len(), 1);
 }
 
 #[test]
