@@ -110,6 +110,11 @@ impl Work {
     pub(crate) fn is_young(&self, now: u64) -> bool {
         now < self.made.saturating_add(millis(SETTLE))
     }
+
+    /// Nothing is known here for which its group would not be there any more.
+    pub(crate) const fn is_to_be_there(&self) -> bool {
+        !self.given_up && self.removal.is_none() && self.cause.is_none()
+    }
 }
 
 /// This moment, as it is kept.

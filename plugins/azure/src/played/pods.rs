@@ -234,6 +234,35 @@ fn a_group_that_azure_does_not_show_yet_is_not_given_up() {
 }
 
 #[test]
+fn a_group_that_azure_does_not_show_yet_is_removed_before_its_pod_is_gone() {
+    let arm = azure();
+    let mut cursor = listed();
+    create(pod("u1")).unwrap();
+    let name = arm.name("u1");
+    // Neither way is there anything of it.
+    let group = arm.0.borrow_mut().groups.remove(&name).unwrap();
+    assert_eq!(delete("u1").unwrap(), Deletion::Stopping, "the host would let it go, and the group would run on");
+    assert_eq!(arm.count("DELETE"), 1);
+    // By now it may be removed, though it is not shown.
+    arm.0.borrow_mut().groups.insert(name.clone(), group);
+    arm.instead(&format!("GET /{name}"), refused(404, "ResourceNotFound", "no"));
+    assert_eq!((delete("u1").unwrap(), arm.count("DELETE")), (Deletion::Stopping, 2));
+    arm.gone("u1");
+    arm.0.borrow_mut().operations[1] = json!({"status": "Succeeded"});
+    assert_eq!((delete("u1").unwrap(), arm.count("DELETE")), (Deletion::Gone, 2));
+    create(pod("u2")).unwrap();
+    follow(&mut cursor, 1);
+    arm.gone("u2");
+    assert_eq!(delete("u2").unwrap(), Deletion::Stopping);
+    assert_eq!(phases(&follow(&mut cursor, 90)), ["u2 -"], "not for ever");
+    assert_eq!(delete("u2").unwrap(), Deletion::Gone);
+    create(pod("u3")).unwrap();
+    arm.change("u3", |group| group.body["tags"]["UID"] = "other".into());
+    arm.asked();
+    assert_eq!((delete("u3").unwrap(), arm.count("DELETE")), (Deletion::Gone, 0), "what is another's is left alone");
+}
+
+#[test]
 fn after_a_loss_of_the_store_all_is_found_by_its_tags() {
     let arm = azure();
     create(pod("u1")).unwrap();
