@@ -151,7 +151,7 @@ pub(crate) fn note(id: &PodRef, group: Group, revision: Option<String>) -> Resul
             before => match (&status, before) {
                 (Some(status), Some(before)) => observe::after(&before.status, status.clone()),
                 (Some(status), None) => status.clone(),
-                (None, Some(before)) => before.status.clone(),
+                (None, Some(before)) => observe::silent(&group, &before.status),
                 (None, None) => observe::pending(&group),
             },
         };

@@ -80,6 +80,19 @@ fn a_list_tells_what_came_went_or_changed_though_nothing_was_due() {
     assert_eq!(phases(&told), ["u1 Running"]);
     let Told::Status(_, status) = &told[0] else { panic!() };
     assert_eq!((&status["reason"], &status["containerStatuses"][0]["ready"]), (&json!("Repairing"), &json!(false)));
+    arm.run("u1", "Running", &running());
+    assert_eq!(last(&follow(&mut cursor, 6))["containerStatuses"][0]["ready"], true);
+    arm.provision("u1", "NotAccessible");
+    arm.change("u1", |group| {
+        group.view = None;
+        group.views.clear();
+    });
+    let status = last(&follow(&mut cursor, 6));
+    assert_eq!((&status["phase"], &status["reason"]), (&json!("Running"), &json!("NotAccessible")));
+    assert_eq!(
+        status["containerStatuses"][0]["ready"], false,
+        "of one that is not to be reached nothing else is known"
+    );
     arm.gone("u1");
     assert_eq!(phases(&follow(&mut cursor, 6)), ["u1 -"]);
 }
