@@ -216,4 +216,14 @@ fn what_happened_is_told_as_events_once() {
     arm.change("u1", |group| group.view.as_mut().unwrap()["events"] = json!([event(3)]));
     follow(&mut cursor, 60);
     assert_eq!(events().len(), 2);
+    let view = arm.0.borrow().groups[&arm.name("u1")].view.clone();
+    let mut changed = pod("u1");
+    changed.revision = "1-new".to_owned();
+    testing::new_call();
+    Azure::update_pod(changed).unwrap();
+    follow(&mut cursor, 12);
+    arm.run("u1", "Running", &running());
+    arm.change("u1", |group| group.view = view);
+    follow(&mut cursor, 60);
+    assert_eq!(events().len(), 2, "it kept them over the update, and did not show them meanwhile");
 }
