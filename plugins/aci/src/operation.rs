@@ -23,8 +23,8 @@ use crate::secrets::Secrets;
 const MOST: usize = 4 << 20;
 /// The code of work that a later request has put an end to: it means busy elsewhere.
 const PREEMPTED: &str = "OperationPreempted";
-/// That operations are not followed was told.
-pub(crate) const TOLD: &str = "told/operation-elsewhere";
+/// That operations are not followed was told. No group is called so.
+pub(crate) const TOLD: &str = "told/operations/elsewhere";
 /// It is not told again before.
 const SILENCE: Duration = Duration::from_secs(3600);
 

@@ -47,10 +47,10 @@ const KNOWN: [Known; 17] = [
     Known { name: DNS_LABEL, read: |wishes, text| set(&mut wishes.dns_label, values::label(text)) },
     Known { name: PUBLIC_IP, read: |wishes, text| set(&mut wishes.public_ip, values::boolean(text)) },
     Known { name: SKU, read: |wishes, text| set(&mut wishes.sku, values::sku(text)) },
-    Known { name: CCE_POLICY, read: |wishes, text| set(&mut wishes.cce_policy, values::base64(text)) },
+    Known { name: CCE_POLICY, read: |wishes, text| wishes.policy(CCE_POLICY, text) },
     Known { name: PRIORITY, read: |wishes, text| set(&mut wishes.priority, values::priority(text)) },
     Known { name: PULL_IDENTITY, read: |wishes, text| set(&mut wishes.pull_identity, text.parse()) },
-    Known { name: CCE_POLICY_TOO, read: |wishes, text| wishes.same_policy(&values::base64(text)?) },
+    Known { name: CCE_POLICY_TOO, read: |wishes, text| wishes.policy(CCE_POLICY_TOO, text) },
     Known { name: SUBNET, read: |wishes, text| set(&mut wishes.subnet, text.parse()) },
     Known { name: IDENTITY, read: |wishes, text| set(&mut wishes.identities, text.parse()) },
     Known { name: KUBE_PROXY, read: |wishes, text| set(&mut wishes.kube_proxy, values::boolean(text)) },
@@ -72,6 +72,15 @@ const REFUSED: [(&str, &str); 2] = [
     ),
 ];
 
+/// What a confidential group may run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Policy {
+    /// The annotation that it is from.
+    pub(crate) at: &'static str,
+    /// In base64.
+    pub(crate) text: String,
+}
+
 /// What a pod asks for beside its spec.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wishes {
@@ -80,8 +89,7 @@ pub(crate) struct Wishes {
     /// Whether its ports are open to the internet.
     pub(crate) public_ip: Option<bool>,
     pub(crate) sku: Option<Sku>,
-    /// What a confidential group may run, in base64.
-    pub(crate) cce_policy: Option<String>,
+    pub(crate) cce_policy: Option<Policy>,
     pub(crate) priority: Option<Priority>,
     pub(crate) subnet: Option<Subnet>,
     /// What its containers may sign in as.
@@ -131,11 +139,20 @@ pub(crate) fn read(annotations: &BTreeMap<String, String>) -> Result<Wishes> {
 
 impl Wishes {
     /// The policy may stand under two names.
-    fn same_policy(&mut self, policy: &str) -> Result<(), String> {
-        match self.cce_policy.replace(policy.to_owned()) {
-            Some(other) if other != policy => Err(format!("{CCE_POLICY} has another policy")),
-            _ => Ok(()),
+    fn policy(&mut self, at: &'static str, text: &str) -> Result<(), String> {
+        let policy = Policy { at, text: values::base64(text)? };
+        match &self.cce_policy {
+            Some(other) if other.text != policy.text => return Err(format!("{} has another policy", other.at)),
+            Some(_) => {}
+            None => self.cce_policy = Some(policy),
         }
+        Ok(())
+    }
+
+    /// The annotation for which the pod runs confidentially; none: it is not the pod that asks for it.
+    pub(crate) fn confidential_by(&self) -> Option<&'static str> {
+        let by_policy = self.cce_policy.as_ref().map(|policy| policy.at);
+        if self.sku.is_some() { Some(SKU) } else { by_policy }
     }
 
     /// Those that only go together.

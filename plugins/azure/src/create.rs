@@ -20,7 +20,7 @@ use crate::{find, look, observe};
 /// the pod's.
 pub(crate) fn create(context: &Context, pod: &DesiredPod) -> Result<ObservedPod> {
     let id = &pod.id;
-    let made = translate::group(&context.config, &context.node, pod)?;
+    // Before it is asked what the pod would be now: one that is there stays, though a Secret that it was made with is gone.
     if let Some((group, revision)) = there(context, id)? {
         return Ok(look::note(id, group, revision)?.observed(id.clone()));
     }
@@ -28,6 +28,7 @@ pub(crate) fn create(context: &Context, pod: &DesiredPod) -> Result<ObservedPod>
     if let Some(seen) = ledger::seen(id)?.filter(Seen::is_final) {
         return Ok(seen.observed(id.clone()));
     }
+    let made = translate::group(&context.config, &context.node, pod)?;
     put(context, pod, made)
 }
 
@@ -47,9 +48,8 @@ pub(crate) fn update(context: &Context, pod: &DesiredPod) -> Result<()> {
     if revision.as_ref() == Some(&pod.revision) {
         return look::note(&pod.id, group, revision).map(drop);
     }
-    if let Some(field) = unchangeable(&group, &made.group) {
-        let why = "Azure cannot change this of a container group that is there: delete the pod and make it anew";
-        return Err(Error::unimplemented("UpdateNotSupported", why).field(field));
+    if let Some(fixed) = unchangeable(&group, &made.group) {
+        return Err(fixed.refused());
     }
     put(context, pod, made).map(drop)
 }
@@ -63,8 +63,55 @@ fn there(context: &Context, id: &PodRef) -> Result<Option<(Group, Option<String>
     Ok(found)
 }
 
-/// The first field that only a new group can have otherwise (Update containers in Azure Container Instances).
-fn unchangeable(there: &Group, wanted: &Group) -> Option<String> {
+/// What only a new group can have otherwise.
+#[derive(Debug, PartialEq, Eq)]
+enum Fixed {
+    /// A field of the pod.
+    Field(String),
+    /// A setting: its name, what the group has, and what it would have.
+    Setting(&'static str, String, String),
+}
+
+impl Fixed {
+    fn refused(self) -> Error {
+        const CANNOT: &str =
+            "Azure cannot change this of a container group that is there: delete the pod and make it anew";
+        match self {
+            Self::Field(field) => Error::unimplemented("UpdateNotSupported", CANNOT).field(field),
+            Self::Setting(name, there, wanted) => {
+                let why =
+                    format!("{name} was {there} when the container group was made, and is {wanted} now. {CANNOT}");
+                Error::unimplemented("UpdateNotSupported", why)
+            }
+        }
+    }
+}
+
+/// The first thing that only a new group can have otherwise (Update containers in Azure Container Instances).
+fn unchangeable(there: &Group, wanted: &Group) -> Option<Fixed> {
+    field(there, wanted).map(Fixed::Field).or_else(|| setting(there, wanted))
+}
+
+/// Of where a group is: what was configured otherwise when it was made. A PUT in another region is one of a group that exists,
+/// which the host would try without end.
+fn setting(there: &Group, wanted: &Group) -> Option<Fixed> {
+    // Azure spells a region as it likes, and case does not matter in any of them.
+    let plain = |text: &str| text.split_whitespace().collect::<String>().to_ascii_lowercase();
+    let region = |group: &Group| group.location.iter().map(|name| plain(name)).collect();
+    let subnets = |group: &Group| group.properties.subnet_ids.iter().map(|subnet| plain(&subnet.id)).collect();
+    let zones = |group: &Group| group.zones.iter().map(|zone| plain(zone)).collect();
+    let all: [(_, &dyn Fn(&Group) -> Vec<String>); 3] =
+        [("Region", &region), ("SubnetName", &subnets), ("zone", &zones)];
+    let shown =
+        |values: &[String]| if values.is_empty() { "none".to_owned() } else { format!("{:?}", values.join(", ")) };
+    all.into_iter().find_map(|(name, of)| {
+        let (there, wanted) = (of(there), of(wanted));
+        (there != wanted).then(|| Fixed::Setting(name, shown(&there), shown(&wanted)))
+    })
+}
+
+/// The first field of the pod.
+fn field(there: &Group, wanted: &Group) -> Option<String> {
     let pairs = there.properties.containers.iter().zip(&wanted.properties.containers).enumerate();
     let is_list = there.properties.containers.len() == wanted.properties.containers.len();
     if !is_list || there.properties.init_containers.len() != wanted.properties.init_containers.len() {

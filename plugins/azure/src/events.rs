@@ -14,8 +14,13 @@ const DIGEST: usize = 12;
 /// Events of one group that are told, the newest: a crash loop of years must not fill the ledger.
 const MOST: usize = 300;
 
-/// Tells what was not told yet, and returns what is told now.
+/// Tells what was not told yet, and returns what is told now. A group that does not say how it runs, as while it is changed, has not
+/// forgotten what has happened: it says all of that again with its next view.
 pub(crate) fn tell(id: &PodRef, group: &Group, told: &BTreeMap<String, i32>) -> BTreeMap<String, i32> {
+    let properties = &group.properties;
+    if properties.instance_view.is_none() && properties.views().all(|(_, view)| view.is_none()) {
+        return told.clone();
+    }
     let mut all = all(group);
     all.sort_by_key(|(_, event)| event.last_timestamp);
     let excess = all.len().saturating_sub(MOST);
@@ -102,6 +107,10 @@ mod tests {
         assert_eq!(told().len(), 3);
         assert_eq!(third.len(), 1, "what Azure has forgotten is forgotten");
         assert!(tell(&id, &group(&again, "[]"), &third).len() == 1 && told().len() == 3);
+        let silent = r#"{"properties":{"provisioningState":"Pending","containers":[{"name":"web"}]}}"#;
+        let fourth = tell(&id, &serde_json::from_str(silent).unwrap(), &third);
+        assert_eq!(fourth, third, "what it does not say now");
+        assert!(tell(&id, &group(&again, "[]"), &fourth).len() == 1 && told().len() == 3);
     }
 
     #[test]

@@ -42,15 +42,21 @@ pub(crate) fn own(context: &Context, id: &PodRef) -> Result<Option<(Group, Optio
         Found::Own(group, revision) => Ok(Some((*group, revision))),
         Found::Nothing => Ok(None),
         Found::Foreign(name, why) => {
-            if ledger::is_to_tell(&name)? {
-                log!(
-                    "the container group {name} is called as that of pod {} would be, but {why}: it is left alone",
-                    id.name
-                );
-            }
+            tell_foreign(id, &name, &why)?;
             Ok(None)
         }
     }
+}
+
+/// Tells the log of somebody else's group.
+///
+/// # Errors
+/// The store does not answer.
+pub(crate) fn tell_foreign(id: &PodRef, name: &str, why: &str) -> Result<()> {
+    if ledger::is_to_tell(name)? {
+        log!("the container group {name} is called as that of pod {} would be, but {why}: it is left alone", id.name);
+    }
+    Ok(())
 }
 
 /// The same where nobody may be taken for the pod's.

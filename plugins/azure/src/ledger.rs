@@ -9,6 +9,8 @@
 //! told/NAME   it was told in the log: again in an hour, in memory alone
 //! ```
 //!
+//! Of the last, `told/operations/…` is of operations that are not followed, for which [`vk_aci`] writes one too.
+//!
 //! KEY is the pod's namespace, name and uid. Later versions must understand it: add fields, keep these.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,6 +111,11 @@ impl Work {
     /// Azure took it so short a time ago that it may not show it as yet.
     pub(crate) fn is_young(&self, now: u64) -> bool {
         now < self.made.saturating_add(millis(SETTLE))
+    }
+
+    /// Nothing is known here for which its group would not be there any more.
+    pub(crate) const fn is_to_be_there(&self) -> bool {
+        !self.given_up && self.removal.is_none() && self.cause.is_none()
     }
 }
 
@@ -263,12 +270,12 @@ pub(crate) fn beats(beat: &Beat) -> Result<()> {
 /// # Errors
 /// The store does not answer.
 pub(crate) fn is_to_tell(what: &str) -> Result<bool> {
-    let key = format!("told/{what}");
-    if store::get_bytes(&key)?.is_some() {
-        return Ok(false);
+    // Of calls at once, one tells.
+    match store::put_bytes(&format!("told/{what}"), b"", Expect::Absent, Some(FORGOTTEN)) {
+        Ok(_) => Ok(true),
+        Err(failure) if failure.is_conflict() => Ok(false),
+        Err(failure) => Err(failure.into()),
     }
-    store::put_bytes(&key, b"", Expect::Anything, Some(FORGOTTEN))?;
-    Ok(true)
 }
 
 /// What a change of the ledger tells: the pod, and what is seen of it now; none: it is gone.

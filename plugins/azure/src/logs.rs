@@ -18,7 +18,8 @@ use crate::{find, ledger, names};
 use attempt::Attempt;
 use text::{Line, Place};
 
-/// The first pause of a reader who follows; it doubles while nothing comes.
+/// The first pause of a reader who follows; it doubles while nothing comes, whatever the reason. Also the shortest: an answer that asks
+/// for none at all must not make a reader ask without end.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -26,6 +27,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const RECENT: u32 = 1000;
 /// Entries in one write.
 const CHUNK: usize = 500;
+/// What Azure says of a container that has not written anything yet.
+const NO_LOG: &str = "ContainerLogNotAvailable";
 /// Told in the place of lines that are gone.
 const LOST: &str =
     "[lines are missing here: Azure keeps 4 MB of a log, and 16 KB or 1000 lines of one that has stopped]";
@@ -176,9 +179,14 @@ fn once(log: &Log<'_>, mut writer: Writer<'_>) -> Result<()> {
         return Ok(());
     }
     // Azure's tail is of all lines, the reader's of those that are not too old.
-    let text = log.read(tail.filter(|_| since.is_none()))?;
-    writer.write(&writer.first(&text::lines(&text)));
-    Ok(())
+    match log.read(tail.filter(|_| since.is_none())) {
+        Ok(text) => {
+            writer.write(&writer.first(&text::lines(&text)));
+            Ok(())
+        }
+        Err(failure) if failure.refusal().is_some_and(|refusal| refusal.code == NO_LOG) => Ok(()),
+        Err(failure) => Err(failure.into()),
+    }
 }
 
 /// What there is, and what comes until the attempt ends.
@@ -187,11 +195,16 @@ fn follow(log: &Log<'_>, mut writer: Writer<'_>) -> Result<()> {
     let mut pause = PAUSE;
     let mut is_over = false;
     loop {
+        // What Azure asks for holds for once.
+        let mut least = Duration::ZERO;
         match log.next(&mut place, &writer, is_over)? {
             Came::End => return Ok(()),
-            Came::Later(asked) => pause = asked.unwrap_or(pause),
+            Came::Later(asked) => {
+                pause = longer(pause);
+                least = asked.unwrap_or_default();
+            }
             Came::New(new) if new.is_empty() && !is_over => {
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause = longer(pause);
                 match log.stands()? {
                     Stands::Replaced => return Ok(()),
                     Stands::Over => {
@@ -209,11 +222,16 @@ fn follow(log: &Log<'_>, mut writer: Writer<'_>) -> Result<()> {
                 pause = PAUSE;
             }
         }
-        if call::cancelled() || clock::sleep(pause).is_err() {
+        if call::cancelled() || clock::sleep(pause.max(least)).is_err() {
             // The host goes on elsewhere, or nobody reads any more.
             return Ok(());
         }
     }
+}
+
+/// The pause after one in which nothing came.
+fn longer(pause: Duration) -> Duration {
+    (pause * 2).min(LONGEST_PAUSE)
 }
 
 /// The pause that a failure asks for, if it passes by itself; none: the usual one.

@@ -74,7 +74,7 @@ pub(crate) fn look(context: &Context, id: &PodRef) -> Result<View, Trouble> {
         return Ok(View::There(Box::new(note(id, group, revision)?)));
     }
     let mut work = ledger::work(id)?;
-    if !work.given_up && work.removal.is_none() && work.cause.is_none() {
+    if work.is_to_be_there() {
         if work.is_young(ledger::now()) {
             return Ok(View::Young);
         }
@@ -151,7 +151,7 @@ pub(crate) fn note(id: &PodRef, group: Group, revision: Option<String>) -> Resul
             before => match (&status, before) {
                 (Some(status), Some(before)) => observe::after(&before.status, status.clone()),
                 (Some(status), None) => status.clone(),
-                (None, Some(before)) => before.status.clone(),
+                (None, Some(before)) => observe::silent(&group, &before.status),
                 (None, None) => observe::pending(&group),
             },
         };

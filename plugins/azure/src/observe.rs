@@ -9,8 +9,8 @@
 //! | any other, or | any other | as its containers are: Pending until one has begun |
 //! | `Repairing`, `Unhealthy`, `NotAccessible` | | the same, and no container is ready |
 //!
-//! Of a group that says nothing of how it runs, the last that was known holds: what came of it is told by nobody. A pod that has
-//! run is Running until it ends, though its group is made anew, as for an update.
+//! Of a group that says nothing of how it runs, the last that was known holds, but that nothing is ready of one that is out of order:
+//! what came of it is told by nobody. A pod that has run is Running until it ends, though its group is made anew, as for an update.
 
 mod container;
 #[cfg(test)]
@@ -41,12 +41,20 @@ pub(crate) fn status(group: &Group, cause: Option<&Cause>) -> Option<PodStatus> 
     }
     if matches!(status.phase, Phase::Succeeded | Phase::Failed) {
         status = ended(status);
-    } else if let Some(state) = &properties.provisioning_state
-        && is_out_of_order(state)
-    {
-        status = status.because(state.to_string(), format!("Azure says that the container group is {state}"));
+    } else if let Some(state) = out_of_order(properties) {
+        status = because_of(status, state);
     }
     Some(status)
+}
+
+/// The status of a pod, last seen like this, whose group does not say how it runs.
+pub(crate) fn silent(group: &Group, before: &PodStatus) -> PodStatus {
+    let Some(state) = out_of_order(&group.properties) else { return before.clone() };
+    let mut status = because_of(before.clone(), state);
+    for container in &mut status.container_statuses {
+        *container = std::mem::take(container).ready(false);
+    }
+    status
 }
 
 /// What is told of a pod of which nothing is known: it waits.
@@ -132,8 +140,17 @@ fn came_to_nothing(properties: &Properties, cause: Option<&Cause>) -> Option<Str
     }
 }
 
-fn is_out_of_order(state: &ProvisioningState) -> bool {
-    matches!(state, ProvisioningState::Repairing | ProvisioningState::Unhealthy | ProvisioningState::NotAccessible)
+/// The word for a group that is out of order.
+fn out_of_order(properties: &Properties) -> Option<&ProvisioningState> {
+    let is_so = |state: &&ProvisioningState| {
+        matches!(state, ProvisioningState::Repairing | ProvisioningState::Unhealthy | ProvisioningState::NotAccessible)
+    };
+    properties.provisioning_state.as_ref().filter(is_so)
+}
+
+/// The status of a pod whose group is out of order.
+fn because_of(status: PodStatus, state: &ProvisioningState) -> PodStatus {
+    status.because(state.to_string(), format!("Azure says that the container group is {state}"))
 }
 
 /// Something is said of how it runs, or it is known to be in the making.
@@ -154,7 +171,7 @@ fn says_something(properties: &Properties) -> bool {
 /// A status with the group's containers and addresses.
 fn containers(group: &Group, status: PodStatus) -> PodStatus {
     let properties = &group.properties;
-    let in_order = !properties.provisioning_state.as_ref().is_some_and(is_out_of_order);
+    let in_order = out_of_order(properties).is_none();
     let scene = Scene::of(group, in_order, restart_policy(properties) == RestartPolicy::Never);
     let mut status = status;
     for container in &properties.init_containers {

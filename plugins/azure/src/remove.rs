@@ -1,15 +1,19 @@
 //! delete-pod. Azure gives no grace: it stops containers when it likes.
 //!
 //! A removal that Azure took goes on; the host's next call asks how far it is, and removes again only if that came to nothing.
+//!
+//! A group that Azure took a moment ago and does not show yet is removed all the same, and is not said to be gone before it
+//! would be shown.
 
 use vk_aci::{Progress, Removal as Outcome};
 use vk_provider::{Deletion, Error, PodRef, Result};
 
 use crate::context::Context;
+use crate::find::{self, Found};
 use crate::ledger::{self, Accepted};
 use crate::poll::Look;
 use crate::trouble::Trouble;
-use crate::{find, names, observe};
+use crate::{names, observe};
 
 /// How far a removal is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,12 +40,25 @@ pub(crate) fn delete(context: &Context, id: &PodRef) -> Result<Deletion> {
     if course == Course::GoesOn {
         return Ok(Deletion::Stopping);
     }
-    // What is somebody else's is not removed, whatever it is called.
-    let Some((group, _)) = find::own(context, id)? else { return gone(id) };
-    if course == Course::Untold && observe::is_going(&group) {
-        return Ok(Deletion::Stopping);
-    }
+    let is_hidden = match find::group(context, id)? {
+        Found::Own(group, _) if course == Course::Untold && observe::is_going(&group) => return Ok(Deletion::Stopping),
+        Found::Own(..) => {
+            if work.is_young(ledger::now()) {
+                // It is shown by now: when it is not any more it is gone, though the answer to its removal may be lost.
+                ledger::change(id, |work| work.made = 0)?;
+            }
+            false
+        }
+        // What is somebody else's is not removed, whatever it is called.
+        Found::Foreign(name, why) => {
+            find::tell_foreign(id, &name, &why)?;
+            return gone(id);
+        }
+        Found::Nothing if work.is_young(ledger::now()) && work.is_to_be_there() => true,
+        Found::Nothing => return gone(id),
+    };
     let operation = match context.client.delete_group(&names::group(&context.node, id))? {
+        Outcome::Gone if is_hidden => return Ok(Deletion::Stopping),
         Outcome::Gone => return gone(id),
         // Done, as a rule.
         Outcome::Accepted(None) if find::own(context, id)?.is_none() => return gone(id),

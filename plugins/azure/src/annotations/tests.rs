@@ -36,7 +36,7 @@ fn every_annotation_is_read() {
         dns_label: Some("front-1".to_owned()),
         public_ip: Some(false),
         sku: Some(Sku::Confidential),
-        cce_policy: Some("cG9saWN5".to_owned()),
+        cce_policy: Some(Policy { at: CCE_POLICY, text: "cG9saWN5".to_owned() }),
         priority: Some(Priority::Regular),
         subnet: Some(WEB.parse().unwrap()),
         identities: Some(Identities { system: true, given: vec![me()] }),

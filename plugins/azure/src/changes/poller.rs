@@ -1,7 +1,8 @@
 //! Who looks: lists and single groups, as [`poll`] plans them, and what becomes of groups whose pods have ended. One call at a
 //! time, by a lock of the store.
 //!
-//! What fails is tried again later, and nobody but the log is told: news wait, and whether Azure answers is the ping's to say.
+//! What fails is tried again later. What is a pod's own is told as an event of the pod, all else to the log alone: news wait, and
+//! whether Azure answers is the ping's to say.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

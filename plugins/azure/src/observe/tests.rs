@@ -284,6 +284,26 @@ fn what_is_out_of_order_is_not_ready() {
 }
 
 #[test]
+fn what_is_out_of_order_and_says_nothing_is_as_it_was_and_not_ready() {
+    let before = status(&of("Succeeded", "Running", "Always", &[running()]), None).unwrap();
+    let silent = |provisioning: &str| {
+        let group = of(provisioning, "", "Always", &[Value::Null]);
+        assert!(status(&group, None).is_none());
+        silent(&group, &before)
+    };
+    assert_eq!(silent("Succeeded"), before);
+    for state in ["Repairing", "Unhealthy", "NotAccessible"] {
+        let told: Value = serde_json::from_str(&silent(state).to_json()).unwrap();
+        let container = &told["containerStatuses"][0];
+        assert_eq!(
+            (&told["phase"], &told["reason"], &container["ready"]),
+            (&json!("Running"), &json!(state), &json!(false))
+        );
+        assert!(container["state"]["running"].is_object(), "{told}");
+    }
+}
+
+#[test]
 fn how_fast_a_pod_changes_follows_from_how_it_is() {
     for (provisioning, state, policy, view, expected) in [
         ("Creating", "", "Always", Value::Null, Pace::Changing),

@@ -83,7 +83,15 @@ fn what_there_is_not_is_said_as_the_kubelet_says_it() {
     let (sink, _) = testing::pipe(1);
     let other = Azure::get_container_logs(id("u1"), "db".to_owned(), Options::default(), sink).unwrap_err();
     assert_eq!((other.code, other.message.as_str()), (Code::NotFound, r#"container "db" in pod "web-u1" not found"#));
-    assert_eq!(error(Options::default()).reason, "ContainerLogNotAvailable");
+}
+
+#[test]
+fn a_container_that_has_not_written_anything_has_an_empty_log() {
+    let arm = runs("");
+    arm.0.borrow_mut().logs.clear();
+    assert_eq!(read(Options::default(), 10), (Ok(()), Vec::new()));
+    arm.instead("GET /", refused(404, "ResourceNotFound", "no"));
+    assert_eq!(read(Options::default(), 10).0.unwrap_err().code, Code::NotFound, "anything else is told");
 }
 
 #[test]
@@ -174,4 +182,33 @@ fn whose_a_log_is_that_lacks_what_was_told_is_asked_until_it_is_known() {
     testing::after(Duration::from_secs(40), move || end.run("u1", "Running", &ended(0)));
     let (result, told) = read(Options { follow: true, ..Options::default() }, 10_000);
     assert_eq!((result, told.len(), &told[6..]), (Ok(()), 8, &numbers(100..102)[..]));
+}
+
+#[test]
+fn a_reader_of_a_silent_container_asks_ever_more_rarely_whatever_azure_says() {
+    let is_log = |asked: &&String| asked.contains("/logs");
+    let asked = |arm: &Arm| {
+        testing::cancel_after(Duration::from_secs(120), Why::ClientGone);
+        assert_eq!(read(Options { follow: true, ..Options::default() }, 10), (Ok(()), Vec::new()));
+        testing::go_on();
+        let asked = arm.asked();
+        asked.iter().filter(is_log).count()
+    };
+    let arm = runs("");
+    let silent = asked(&arm);
+    assert!((12..=18).contains(&silent), "{silent} in two minutes");
+    let arm = runs("");
+    testing::after(Duration::from_millis(500), {
+        let arm = arm.clone();
+        move || {
+            let log = format!("GET /{}/containers", arm.name("u1"));
+            arm.instead(&log, refused(503, "ServerBusy", "wait").header("retry-after", "0"));
+        }
+    });
+    let hasty = asked(&arm);
+    assert!(hasty <= 18, "{hasty} in two minutes after an answer that asks for no pause");
+    let arm = runs("");
+    arm.0.borrow_mut().logs.clear();
+    let none = asked(&arm);
+    assert!((12..=18).contains(&none), "{none} in two minutes while there is no log");
 }

@@ -80,6 +80,19 @@ fn a_list_tells_what_came_went_or_changed_though_nothing_was_due() {
     assert_eq!(phases(&told), ["u1 Running"]);
     let Told::Status(_, status) = &told[0] else { panic!() };
     assert_eq!((&status["reason"], &status["containerStatuses"][0]["ready"]), (&json!("Repairing"), &json!(false)));
+    arm.run("u1", "Running", &running());
+    assert_eq!(last(&follow(&mut cursor, 6))["containerStatuses"][0]["ready"], true);
+    arm.provision("u1", "NotAccessible");
+    arm.change("u1", |group| {
+        group.view = None;
+        group.views.clear();
+    });
+    let status = last(&follow(&mut cursor, 6));
+    assert_eq!((&status["phase"], &status["reason"]), (&json!("Running"), &json!("NotAccessible")));
+    assert_eq!(
+        status["containerStatuses"][0]["ready"], false,
+        "of one that is not to be reached nothing else is known"
+    );
     arm.gone("u1");
     assert_eq!(phases(&follow(&mut cursor, 6)), ["u1 -"]);
 }
@@ -203,4 +216,14 @@ fn what_happened_is_told_as_events_once() {
     arm.change("u1", |group| group.view.as_mut().unwrap()["events"] = json!([event(3)]));
     follow(&mut cursor, 60);
     assert_eq!(events().len(), 2);
+    let view = arm.0.borrow().groups[&arm.name("u1")].view.clone();
+    let mut changed = pod("u1");
+    changed.revision = "1-new".to_owned();
+    testing::new_call();
+    Azure::update_pod(changed).unwrap();
+    follow(&mut cursor, 12);
+    arm.run("u1", "Running", &running());
+    arm.change("u1", |group| group.view = view);
+    follow(&mut cursor, 60);
+    assert_eq!(events().len(), 2, "it kept them over the update, and did not show them meanwhile");
 }

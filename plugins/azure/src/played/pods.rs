@@ -34,14 +34,34 @@ fn a_pod_is_made_once_and_says_so_at_once() {
 }
 
 #[test]
-fn what_cannot_run_is_refused_before_anything_is_asked() {
+fn what_cannot_run_is_refused_before_anything_is_made() {
     let arm = azure();
     let error = create(pod_of("u1", r#","hostNetwork":true"#)).unwrap_err();
     assert_eq!(
         (error.code, error.effect, error.field.as_deref()),
         (Code::Unimplemented, Effect::None, Some("spec.hostNetwork"))
     );
-    assert!(arm.asked().is_empty());
+    assert!(arm.asked().iter().all(|asked| asked.starts_with("GET")));
+}
+
+#[test]
+fn a_group_that_is_there_is_the_pods_whatever_it_would_be_now() {
+    let arm = azure();
+    create(pod("u1")).unwrap();
+    arm.run("u1", "Running", &running());
+    let with_secret = testing::desired(
+        r#"{"metadata":{"namespace":"shop","name":"web-u1","uid":"u1"},"spec":{"containers":[{"name":"web","image":"nginx:1",
+        "volumeMounts":[{"name":"v","mountPath":"/v"}]}],"volumes":[{"name":"v","secret":{"secretName":"gone"}}]}}"#,
+    );
+    for now in [
+        // The Secret is gone that the group was made with.
+        with_secret,
+        // It would be refused by now.
+        pod_of("u1", r#","hostNetwork":true"#),
+    ] {
+        assert_eq!(status(&create(now).unwrap())["phase"], "Running");
+    }
+    assert_eq!(arm.0.borrow().put.len(), 1);
 }
 
 #[test]
@@ -211,6 +231,35 @@ fn a_group_that_azure_does_not_show_yet_is_not_given_up() {
     arm.0.borrow_mut().groups.insert(name, group);
     arm.run("u1", "Running", &running());
     assert_eq!(status(&get("u1").unwrap().unwrap())["phase"], "Running");
+}
+
+#[test]
+fn a_group_that_azure_does_not_show_yet_is_removed_before_its_pod_is_gone() {
+    let arm = azure();
+    let mut cursor = listed();
+    create(pod("u1")).unwrap();
+    let name = arm.name("u1");
+    // Neither way is there anything of it.
+    let group = arm.0.borrow_mut().groups.remove(&name).unwrap();
+    assert_eq!(delete("u1").unwrap(), Deletion::Stopping, "the host would let it go, and the group would run on");
+    assert_eq!(arm.count("DELETE"), 1);
+    // By now it may be removed, though it is not shown.
+    arm.0.borrow_mut().groups.insert(name.clone(), group);
+    arm.instead(&format!("GET /{name}"), refused(404, "ResourceNotFound", "no"));
+    assert_eq!((delete("u1").unwrap(), arm.count("DELETE")), (Deletion::Stopping, 2));
+    arm.gone("u1");
+    arm.0.borrow_mut().operations[1] = json!({"status": "Succeeded"});
+    assert_eq!((delete("u1").unwrap(), arm.count("DELETE")), (Deletion::Gone, 2));
+    create(pod("u2")).unwrap();
+    follow(&mut cursor, 1);
+    arm.gone("u2");
+    assert_eq!(delete("u2").unwrap(), Deletion::Stopping);
+    assert_eq!(phases(&follow(&mut cursor, 90)), ["u2 -"], "not for ever");
+    assert_eq!(delete("u2").unwrap(), Deletion::Gone);
+    create(pod("u3")).unwrap();
+    arm.change("u3", |group| group.body["tags"]["UID"] = "other".into());
+    arm.asked();
+    assert_eq!((delete("u3").unwrap(), arm.count("DELETE")), (Deletion::Gone, 0), "what is another's is left alone");
 }
 
 #[test]

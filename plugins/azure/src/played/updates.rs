@@ -78,3 +78,50 @@ fn an_image_is_changed_by_a_put_and_what_azure_cannot_change_is_refused() {
         "it goes on as it was"
     );
 }
+
+#[test]
+fn a_group_stays_where_it_was_made_whatever_is_configured_since() {
+    let subnet = |name: &str| {
+        format!("/subscriptions/s/resourceGroups/n/providers/Microsoft.Network/virtualNetworks/v/subnets/{name}")
+    };
+    let before = format!("subnet = \"{}\"\nzone = \"1\"", subnet("aci"));
+    let arm = azure_with(&before);
+    create(pod("u1")).unwrap();
+    arm.run("u1", "Running", &running());
+    get("u1").unwrap();
+    // As Azure gives them back.
+    arm.change("u1", |group| {
+        group.body["location"] = "West Europe".into();
+        group.body["properties"]["subnetIds"] = json!([{"id": subnet("ACI")}]);
+    });
+    let update = |text: &str| {
+        testing::configure(text);
+        let mut changed = pod("u1");
+        changed.revision = "1-new".to_owned();
+        testing::new_call();
+        Azure::update_pod(changed)
+    };
+    let (west, north) =
+        ("Region = \"westeurope\"\nResourceGroup = \"pods\"", "Region = \"northeurope\"\nResourceGroup = \"pods\"");
+    let other = subnet("other");
+    for (text, named) in [
+        (
+            format!("{north}\n{before}"),
+            "Region was \"westeurope\" when the container group was made, and is \"northeurope\" now",
+        ),
+        (format!("{west}\nsubnet = \"{other}\"\nzone = \"1\""), "SubnetName was \"/subscriptions/"),
+        (format!("{west}\nzone = \"1\""), "SubnetName was"),
+        (format!("{west}\nsubnet = \"{}\"\nzone = \"2\"", subnet("aci")), "zone was \"1\""),
+        (format!("{west}\nsubnet = \"{}\"", subnet("aci")), "and is none now"),
+    ] {
+        let error = update(&text).unwrap_err();
+        assert_eq!(
+            (error.code, error.reason.as_ref(), error.effect),
+            (Code::Unimplemented, "UpdateNotSupported", Effect::None)
+        );
+        assert!(error.message.contains(named), "{named}: {}", error.message);
+    }
+    assert_eq!(arm.0.borrow().put.len(), 1);
+    update(&format!("{west}\n{before}")).unwrap();
+    assert_eq!(arm.0.borrow().put.len(), 2, "the same, however it is spelled");
+}

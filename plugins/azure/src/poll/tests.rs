@@ -133,7 +133,12 @@ fn after_a_failure_nothing_is_asked_for_a_while() {
     let waits = plan(looks.iter().map(|(key, look)| (key, look)), &mut beat, rhythm(), NOW);
     assert_eq!(waits, Plan { list: false, looks: Vec::new(), act: None, next: NOW + 60 * SECOND });
     beat.failed(rhythm(), Some(Duration::from_secs(17)), NOW);
-    assert_eq!(beat.not_before, NOW + 17 * SECOND, "as Azure asks");
+    assert_eq!(beat.not_before, NOW + 60 * SECOND, "after so many failures it is no longer believed");
+    for (asked, pause) in [(17, 17), (90, 90), (0, 5)] {
+        beat.succeeded();
+        beat.failed(rhythm(), Some(Duration::from_secs(asked)), NOW);
+        assert_eq!(beat.not_before, NOW + pause * SECOND, "as Azure asks, and never at once");
+    }
     beat.succeeded();
     assert_eq!(plan(looks.iter().map(|(key, look)| (key, look)), &mut beat, rhythm(), NOW).looks, [1]);
 }

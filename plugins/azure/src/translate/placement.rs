@@ -37,7 +37,7 @@ impl Placement {
 pub(super) fn of(scene: Scene<'_>) -> Result<Placement> {
     let Scene { wishes, config, .. } = scene;
     let defaults = &config.defaults;
-    let policy = wishes.cce_policy.clone();
+    let policy = wishes.cce_policy.as_ref().map(|policy| policy.text.clone());
     let sku = if policy.is_some() { Some(Sku::Confidential) } else { wishes.sku.clone().or(defaults.sku.clone()) };
     let priority = wishes.priority.clone().or(defaults.priority.clone());
     let zone = wishes.zone.clone().or(defaults.zone.clone());
@@ -45,7 +45,13 @@ pub(super) fn of(scene: Scene<'_>) -> Result<Placement> {
     let mut placement = Placement { sku, priority, zone, confidential, most: limits::MOST_STANDARD };
     if placement.is_confidential() {
         if !scene.is_linux() {
-            return Err(refuse_annotation(SKU, "confidential groups are of Linux"));
+            return Err(match wishes.confidential_by() {
+                Some(name) => refuse_annotation(name, "confidential groups are of Linux"),
+                None => refuse_annotation(
+                    SKU,
+                    "the configuration's sku is Confidential, and confidential groups are of Linux: ask for Standard here, or change it there",
+                ),
+            });
         }
         placement.most = limits::MOST_CONFIDENTIAL;
         if scene.subnet().is_some() {
@@ -62,16 +68,16 @@ pub(super) fn of(scene: Scene<'_>) -> Result<Placement> {
 /// What a group of priority Spot cannot have, at the annotation that asks for it, else at the one that asks for Spot.
 fn check_spot(scene: Scene<'_>, placement: &Placement) -> Result<()> {
     let Scene { wishes, .. } = scene;
-    for (is_set, own, name, what) in [
-        (scene.subnet().is_some(), wishes.subnet.is_some(), SUBNET, "subnet"),
-        (placement.zone.is_some(), wishes.zone.is_some(), ZONES, "zone"),
-        (placement.is_confidential(), wishes.sku.is_some() || wishes.cce_policy.is_some(), SKU, "confidential machine"),
-        (wishes.public_ip == Some(true), true, PUBLIC_IP, "public address"),
-        (wishes.dns_label.is_some(), true, DNS_LABEL, "public address"),
+    for (is_set, own, what) in [
+        (scene.subnet().is_some(), wishes.subnet.as_ref().map(|_| SUBNET), "subnet"),
+        (placement.zone.is_some(), wishes.zone.as_ref().map(|_| ZONES), "zone"),
+        (placement.is_confidential(), wishes.confidential_by(), "confidential machine"),
+        (wishes.public_ip == Some(true), Some(PUBLIC_IP), "public address"),
+        (wishes.dns_label.is_some(), Some(DNS_LABEL), "public address"),
     ] {
         if is_set {
-            let at = if own { name } else { PRIORITY };
-            return Err(refuse_annotation(at, format!("a group of priority Spot has no {what}")));
+            let why = format!("a group of priority Spot has no {what}");
+            return Err(refuse_annotation(own.unwrap_or(PRIORITY), why));
         }
     }
     Ok(())

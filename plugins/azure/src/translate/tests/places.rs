@@ -7,6 +7,7 @@ const PUBLIC: &str = "virtual-kubelet.io/public-ip";
 const PRIORITY: &str = "virtual-kubelet.io/priority";
 const SKU: &str = "virtual-kubelet.io/container-sku";
 const POLICY: &str = "virtual-kubelet.io/confidential-compute-cce-policy";
+const POLICY_TOO: &str = "microsoft.containerinstance.virtualnode.ccepolicy";
 const OWN_SUBNET: &str = "microsoft.containerinstance.virtualnode.subnets.primary";
 const ZONES: &str = "microsoft.containerinstance.virtualnode.zones";
 const DNS: &str = "microsoft.containerinstance.virtualnode.injectdns";
@@ -144,9 +145,15 @@ fn spot_is_cheap_and_has_little() {
     node("");
     let group = properties(&plain(&[(PRIORITY, "Spot")], PORT));
     assert_eq!((&group["priority"], group.get("ipAddress")), (&"Spot".into(), None));
-    for (annotation, value) in
-        [(OWN_SUBNET, SUBNET), (ZONES, "1"), (SKU, "Confidential"), (PUBLIC, "true"), (LABEL, "front")]
-    {
+    for (annotation, value) in [
+        (OWN_SUBNET, SUBNET),
+        (ZONES, "1"),
+        (SKU, "Confidential"),
+        (PUBLIC, "true"),
+        (LABEL, "front"),
+        (POLICY, "cG9saWN5"),
+        (POLICY_TOO, "cG9saWN5"),
+    ] {
         assert_eq!(refused(&plain(&[(PRIORITY, "Spot"), (annotation, value)], PORT)), at(annotation));
     }
     let large = r#","resources":{"requests":{"cpu":"5"}}"#;
@@ -155,6 +162,21 @@ fn spot_is_cheap_and_has_little() {
         node(&config);
         assert_eq!(refused(&plain(&[(PRIORITY, "Spot")], "")), at(PRIORITY), "{config}");
     }
+}
+
+#[test]
+fn a_confidential_group_of_windows_is_refused_where_it_is_asked_for() {
+    let windows = |config: &str| {
+        node(config);
+        testing::node(|node| node.operating_system = "windows".to_owned());
+    };
+    windows("");
+    for (annotation, value) in [(SKU, "Confidential"), (POLICY, "cG9saWN5"), (POLICY_TOO, "cG9saWN5")] {
+        assert_eq!(refused(&plain(&[(annotation, value)], "")), at(annotation));
+    }
+    windows("sku = \"Confidential\"");
+    let error = made(&plain(&[], "")).unwrap_err();
+    assert!(error.message.contains("the configuration's sku is Confidential"), "{error}");
 }
 
 #[test]
