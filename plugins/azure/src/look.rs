@@ -58,7 +58,7 @@ impl Sight {
         let changed = before.filter(|_| !self.is_news).map_or(now, |before| before.changed);
         let listed =
             before.map_or_else(|| state.map(ToString::to_string).unwrap_or_default(), |before| before.listed.clone());
-        Look { at: now, changed, listed, pace, urgent: false, operation: asked, act, failures: 0 }
+        Look { at: now, changed, listed, pace, urgent: false, operation: asked, act, failures: 0, lost: 0 }
     }
 }
 

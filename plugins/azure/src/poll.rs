@@ -34,8 +34,10 @@ const SETTLED: Duration = Duration::from_secs(120);
 const OVER: Duration = Duration::from_secs(600);
 /// What is due within that time is done together.
 const TOGETHER: Duration = Duration::from_secs(1);
-/// The longest time until a pod is looked at again whose looks fail.
+/// The longest time until a pod is looked at again whose looks fail at once.
 const AGAIN: Duration = Duration::from_secs(30);
+/// So many times as long as it took in vain it is for others: looks are one after the other.
+const OTHERS: u64 = 6;
 /// The longest pause after requests that failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// News that never cease keep groups from being stopped no longer than that: each costs money meanwhile.
@@ -74,6 +76,8 @@ pub(crate) struct Look {
     pub(crate) act: u64,
     /// So many looks, or acts, in a row came to nothing.
     pub(crate) failures: u32,
+    /// So long the last of these took.
+    pub(crate) lost: u64,
 }
 
 /// What all looks have in common.
@@ -159,10 +163,10 @@ impl Look {
     /// How long it is left alone after failures: one that fails each time, and takes long for it, is not to hold up the others
     /// each time.
     fn again(&self, rhythm: Rhythm) -> u64 {
-        match self.failures {
-            0 => 0,
-            failures => millis(rhythm.period).saturating_mul(1 << failures.min(8)).min(millis(AGAIN)),
-        }
+        let Some(before) = self.failures.checked_sub(1) else { return 0 };
+        let first = millis(rhythm.period).saturating_mul(2).max(self.lost);
+        let longest = millis(AGAIN).max(self.lost.saturating_mul(OTHERS));
+        first.saturating_mul(1 << before.min(8)).min(longest)
     }
 
     /// When its group is to be stopped or removed; none: it is not.

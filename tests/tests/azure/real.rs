@@ -122,7 +122,9 @@ pub(crate) fn run() -> Result<()> {
         };
         running.kill().await.ok();
         let left = azure.sweep(&run).await.with_context(|| {
-            format!("groups may be left that cost something: those of this resource group whose tag ClusterID is {run:?}")
+            format!(
+                "groups may be left that cost something: those of this resource group whose tag ClusterID is {run:?}"
+            )
         })?;
         ensure!(
             status.is_some_and(|status| status.success()),

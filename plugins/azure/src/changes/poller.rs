@@ -67,7 +67,7 @@ impl Next {
     fn of(view: View, look: &Look, now: u64) -> Self {
         match view {
             View::There(sight) => Self::Again(sight.look(Some(look), now), sight.is_news),
-            View::Young => Self::Again(Look { at: now, urgent: false, failures: 0, ..look.clone() }, false),
+            View::Young => Self::Again(Look { at: now, urgent: false, failures: 0, lost: 0, ..look.clone() }, false),
             View::GivenUp(_) => Self::Again(look.at_rest(now), false),
             View::Gone => Self::Never,
         }
@@ -185,7 +185,7 @@ impl<'a> Poller<'a> {
             self.effort += 1;
             let now = ledger::now();
             let outcome = self.look(id, &mut look, beat).map(|view| Next::of(view, &look, now));
-            match self.note(id, look, outcome, looks, beat)? {
+            match self.note(id, now, look, outcome, looks, beat)? {
                 Came::News => is_news = true,
                 Came::Nothing => {}
                 Came::ToAnEnd => break,
@@ -212,14 +212,15 @@ impl<'a> Poller<'a> {
             }
             outcome => outcome.map(|view| Next::of(view, &look, now)),
         };
-        self.note(id, look, outcome, looks, beat)?;
+        self.note(id, now, look, outcome, looks, beat)?;
         Ok(())
     }
 
-    /// Keeps what a look, or an act, came to.
+    /// Keeps what a look, or an act, that began at `since` came to.
     fn note(
         &self,
         id: &PodRef,
+        since: u64,
         look: Look,
         outcome: Result<Next, Trouble>,
         looks: &mut BTreeMap<PodRef, Look>,
@@ -243,8 +244,8 @@ impl<'a> Poller<'a> {
             Err(trouble) => trouble,
         };
         // At the end of the queue, so that the others have their turn.
-        let failures = look.failures.saturating_add(1);
-        keep(looks, id, Look { at: ledger::now(), urgent: false, failures, ..look })?;
+        let (at, failures) = (ledger::now(), look.failures.saturating_add(1));
+        keep(looks, id, Look { at, urgent: false, failures, lost: at.saturating_sub(since), ..look })?;
         match trouble {
             // While lists fail too, it is not of this pod alone.
             Trouble::Own(error) if beat.unlisted == 0 || !look::passes(&error) => {

@@ -54,12 +54,13 @@ fn the_interval_grows_with_the_time_since_the_last_change() {
 
 #[test]
 fn a_pod_whose_looks_fail_is_looked_at_ever_more_rarely() {
-    let interval = |pace, failures| {
-        let look = Look { failures, ..look(pace, 0, 0) };
+    let interval = |lost, failures| {
+        let look = Look { failures, lost: lost * SECOND, ..look(Pace::Changing, 0, 0) };
         (due(&look) - look.at) / SECOND
     };
-    let intervals: Vec<u64> = (0..6).map(|failures| interval(Pace::Changing, failures)).collect();
-    assert_eq!(intervals, [5, 10, 20, 30, 30, 30]);
+    let intervals = |lost| (0..6).map(|failures| interval(lost, failures)).collect::<Vec<u64>>();
+    assert_eq!(intervals(0), [5, 10, 20, 30, 30, 30]);
+    assert_eq!(intervals(20), [5, 20, 40, 80, 120, 120], "six times as long as it takes is for others");
     assert_eq!(
         Look { failures: 1, ..look(Pace::Settled, 0, 4000) }.due(rhythm(), NOW),
         NOW + 120 * SECOND,

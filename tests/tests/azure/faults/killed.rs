@@ -9,8 +9,8 @@ use vk_tests::cluster::{eventually, phase, within};
 use super::history::History;
 use super::others::Others;
 use super::{
-    CONVERGED, LIST, OPERATIONS, all_went_wrong, comes_to, creates, end, failing, fails, ground, group_of, idle, is_told,
-    looks_before_removal, made, now, polled, rarely_polled, refuse, removals, requests, run,
+    CONVERGED, LIST, OPERATIONS, all_went_wrong, comes_to, creates, end, failing, fails, ground, group_of, idle,
+    is_told, looks_before_removal, made, now, polled, rarely_polled, refuse, removals, requests, run,
 };
 use crate::corner::Ground;
 

@@ -1,5 +1,7 @@
 //! Pods are made, run and end while lists, looks and questions how far something is come to nothing.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 use vk_fake_aci::{Fault, How};
 
@@ -12,6 +14,10 @@ use super::{
 
 /// What is asked is repeated so often within a call.
 const TRIES: u32 = 3;
+/// So many pods come and go beside one about which nothing is answered.
+const OTHERS: u32 = 4;
+/// How long a look waits for an answer.
+const LOOK: Duration = Duration::from_secs(20);
 
 /// What goes wrong with lists, and so often.
 fn lists() -> Vec<(How, u32)> {
@@ -96,13 +102,19 @@ async fn a_group_about_which_azure_says_nothing_keeps_no_other_waiting() -> Resu
         let group = ground.group(pod).await?;
         others.stop(ground.fake(), group["name"].as_str().unwrap_or_default()).await?;
     }
-    for number in 0..4 {
+    let began = Instant::now();
+    for number in 0..OTHERS {
         let name = format!("other{number}");
         ground.corner.create(brief(&ground, &name, 2)).await?;
         comes_to(&ground, &name, "Succeeded").await?;
         ground.corner.delete(&name, None).await?;
         ground.corner.gone(&name).await?;
     }
+    let took = began.elapsed();
+    ensure!(
+        took < OTHERS * LOOK,
+        "{OTHERS} pods came and went in {took:.1?}: they wait for looks that are not answered"
+    );
     ground.fake().clear_faults();
     for pod in ["mute", "mad"] {
         comes_to(&ground, pod, "Failed").await?;

@@ -6,13 +6,14 @@ use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use vk_fake_aci::{Fault, How};
-use vk_tests::cluster::{eventually, within};
+use vk_tests::cluster::{eventually, unique, within};
 use vk_tests::engine::tagged;
 
 use super::others::Others;
 use super::{CONVERGED, all_went_wrong, comes_to, end, group_of, idle, is_told, made, refuse, requests, run, told};
 use crate::corner::{Ground, Setup, status};
 use crate::pods::change_image;
+use crate::rows::subnet_path;
 
 /// A node whose pods may be changed.
 async fn ground(name: &str) -> Result<Ground> {
@@ -145,5 +146,32 @@ async fn a_change_that_azure_cannot_make_of_a_group_is_refused_by_field_and_the_
     let asked = requests(&ground, "PUT", "web");
     ensure!(asked.len() == 1, "{asked:?}");
     made(&ground, "web", 1).await?;
+    end(&ground, &others).await
+}
+
+#[tokio::test]
+#[ignore = "in a namespace"]
+async fn a_pod_whose_group_is_elsewhere_than_the_configuration_says_now_runs_on_and_its_change_is_refused() -> Result<()>
+{
+    let ground = ground("elsewhere").await?;
+    let others = Others::beside(&ground).await?;
+    running(&ground, &["web"]).await?;
+    let config = ground.corner.host.config();
+    let said = config.provider_config.as_deref().context("no configuration")?;
+    config.write_provider_config(&format!("{said}subnet = {:?}\n", subnet_path("other")))?;
+    // New pods are there: it was read.
+    within(CONVERGED, "a new pod is in the subnet", || async {
+        let pod = unique("new");
+        running(&ground, &[&pod]).await?;
+        Ok((!ground.group(&pod).await?["properties"]["subnetIds"].is_null()).then_some(()))
+    })
+    .await?;
+    change_image(&ground, "web", &tagged(2)).await?;
+    is_told(&ground, "web", "UpdateRefused", "subnet").await?;
+    let group = ground.group("web").await?;
+    ensure!(group["properties"]["containers"][0]["properties"]["image"] == tagged(1), "{group}");
+    comes_to(&ground, "web", "Running").await?;
+    let asked = requests(&ground, "PUT", "web");
+    ensure!(asked.len() == 1, "{asked:?}");
     end(&ground, &others).await
 }

@@ -54,7 +54,7 @@ fn container<'a>(group: &'a Value, name: &str) -> &'a Value {
 }
 
 /// The path of a subnet of the cluster's network.
-fn subnet_path(name: &str) -> String {
+pub(crate) fn subnet_path(name: &str) -> String {
     format!("/subscriptions/s/resourceGroups/net/providers/Microsoft.Network/virtualNetworks/cluster/subnets/{name}")
 }
 
