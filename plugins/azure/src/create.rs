@@ -97,15 +97,16 @@ fn unchangeable(there: &Group, wanted: &Group) -> Option<Fixed> {
 fn setting(there: &Group, wanted: &Group) -> Option<Fixed> {
     // Azure spells a region as it likes, and case does not matter in any of them.
     let plain = |text: &str| text.split_whitespace().collect::<String>().to_ascii_lowercase();
-    let region = |group: &Group| group.location.iter().map(|name| plain(name)).collect();
-    let subnets = |group: &Group| group.properties.subnet_ids.iter().map(|subnet| plain(&subnet.id)).collect();
-    let zones = |group: &Group| group.zones.iter().map(|zone| plain(zone)).collect();
-    let all: [(_, &dyn Fn(&Group) -> Vec<String>); 3] =
-        [("Region", &region), ("SubnetName", &subnets), ("zone", &zones)];
+    let of = |group: &Group| {
+        let region = group.location.iter().map(|name| plain(name)).collect();
+        let subnets = group.properties.subnet_ids.iter().map(|subnet| plain(&subnet.id)).collect();
+        let zones = group.zones.iter().map(|zone| plain(zone)).collect();
+        [("Region", region), ("SubnetName", subnets), ("zone", zones)]
+    };
     let shown =
-        |values: &[String]| if values.is_empty() { "none".to_owned() } else { format!("{:?}", values.join(", ")) };
-    all.into_iter().find_map(|(name, of)| {
-        let (there, wanted) = (of(there), of(wanted));
+        |values: &Vec<String>| if values.is_empty() { "none".to_owned() } else { format!("{:?}", values.join(", ")) };
+    let mut pairs = of(there).into_iter().zip(of(wanted));
+    pairs.find_map(|((name, there), (_, wanted))| {
         (there != wanted).then(|| Fixed::Setting(name, shown(&there), shown(&wanted)))
     })
 }

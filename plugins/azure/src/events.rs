@@ -14,8 +14,8 @@ const DIGEST: usize = 12;
 /// Events of one group that are told, the newest: a crash loop of years must not fill the ledger.
 const MOST: usize = 300;
 
-/// Tells what was not told yet, and returns what is told now. A group that does not say how it runs, as while it is changed, has not
-/// forgotten what has happened: it says all of that again with its next view.
+/// Tells what was not told yet, and returns what is told now. A group that does not say how it runs, as while it is changed, has
+/// not forgotten what has happened: it says all of that again with its next view.
 pub(crate) fn tell(id: &PodRef, group: &Group, told: &BTreeMap<String, i32>) -> BTreeMap<String, i32> {
     let properties = &group.properties;
     if properties.instance_view.is_none() && properties.views().all(|(_, view)| view.is_none()) {

@@ -18,8 +18,8 @@ use crate::{find, ledger, names};
 use attempt::Attempt;
 use text::{Line, Place};
 
-/// The first pause of a reader who follows; it doubles while nothing comes, whatever the reason. Also the shortest: an answer that asks
-/// for none at all must not make a reader ask without end.
+/// The first pause of a reader who follows; it doubles while nothing comes, whatever the reason. Also the shortest: an answer
+/// that asks for none at all must not make a reader ask without end.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);

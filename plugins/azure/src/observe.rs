@@ -9,8 +9,9 @@
 //! | any other, or | any other | as its containers are: Pending until one has begun |
 //! | `Repairing`, `Unhealthy`, `NotAccessible` | | the same, and no container is ready |
 //!
-//! Of a group that says nothing of how it runs, the last that was known holds, but that nothing is ready of one that is out of order:
-//! what came of it is told by nobody. A pod that has run is Running until it ends, though its group is made anew, as for an update.
+//! Of a group that says nothing of how it runs, the last that was known holds, as what came of it is told by nobody; but nothing
+//! is ready of one that is out of order. A pod that has run is Running until it ends, though its group is made anew, as for an
+//! update.
 
 mod container;
 #[cfg(test)]

@@ -197,8 +197,8 @@ impl Beat {
         self.asked = self.asked.saturating_add(requests);
     }
 
-    /// A request failed: nothing more is asked for a while, longer each time, and for as long as Azure asks at least. One that asks for
-    /// no pause would else be asked without any for as long as it is out of order.
+    /// A request failed: nothing more is asked for a while, longer each time, and for as long as Azure asks at least. One that
+    /// asks for no pause would else be asked without any for as long as it is out of order.
     pub(crate) fn failed(&mut self, rhythm: Rhythm, retry_after: Option<Duration>, now: u64) {
         let pause = retry_after.unwrap_or_default().max(rhythm.pause(self.failures));
         self.failures = self.failures.saturating_add(1);

@@ -49,7 +49,7 @@ pub(super) fn of(scene: Scene<'_>) -> Result<Placement> {
                 Some(name) => refuse_annotation(name, "confidential groups are of Linux"),
                 None => refuse_annotation(
                     SKU,
-                    "the configuration's sku is Confidential, and confidential groups are of Linux: ask for Standard here, or change it there",
+                    "confidential groups are of Linux, and the configuration's sku is Confidential: ask for Standard here",
                 ),
             });
         }
