@@ -20,7 +20,7 @@ cargo_component := "0.21.1"
 default:
     @{{ just_executable() }} --list --unsorted
 
-# Show a virtual node at work on a cluster of its own (--docker: real containers; --keep, --stop, --kubeconfig FILE, --plugin FILE)
+# Show a virtual node at work on a cluster of its own (--docker: real containers; --keep, --stop, --kubeconfig FILE, --plugin FILE --provider-config FILE)
 demo *ARGS: plugins
     @{{ say }} "building vk-host and the demo (the first time takes some minutes)"
     cargo build --workspace --bins

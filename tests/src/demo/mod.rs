@@ -16,6 +16,7 @@ mod find;
 mod image;
 mod kept;
 mod private;
+mod provided;
 mod scene;
 mod screen;
 mod story;
@@ -32,6 +33,7 @@ use crate::engine::Kind;
 use crate::host;
 use engine::Planned;
 use find::{Found, find};
+use provided::Choice;
 use scene::Scene;
 use screen::{Screen, short};
 
@@ -56,9 +58,8 @@ pub struct Arguments {
     /// namespace and the node vk-demo there, and removes both. The API server must be able to reach this machine
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// Another build of the provider [default: target/plugins/mock.wasm, with --docker docker.wasm]
-    #[arg(long, value_name = "FILE")]
-    plugin: Option<PathBuf>,
+    #[command(flatten)]
+    choice: Choice,
 }
 
 /// Runs the demo.
@@ -68,7 +69,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
 }
 
 async fn play(arguments: Arguments) -> Result<()> {
-    let Arguments { docker, keep, stop, kubeconfig, plugin } = arguments;
+    let Arguments { docker, keep, stop, kubeconfig, choice } = arguments;
     let folder = host::target().join("demo");
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let folder = folder.canonicalize()?;
@@ -94,7 +95,7 @@ async fn play(arguments: Arguments) -> Result<()> {
     let planned = if docker { Some(Planned::new(&folder, users)?) } else { None };
 
     let mut screen = Screen::new();
-    let mut scene = Scene::new(folder.clone(), kubeconfig, plugin, planned, keep)?;
+    let mut scene = Scene::new(folder.clone(), kubeconfig, choice, planned, keep)?;
     let mut interrupts = Interrupts::new()?;
     let told = tokio::select! {
         biased;

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::engine::{Engine, Planned};
 use super::failures::Failures;
 use super::kept;
+use super::provided::{Choice, Provided};
 use super::screen::short;
 use super::workload::{CONTAINED, PLAYED, Workload};
 use crate::cluster::{self, within};
@@ -49,7 +50,8 @@ pub struct Scene {
     engine: Option<Engine>,
     /// Images that are made just now.
     making: Option<JoinHandle<Result<()>>>,
-    plugin: PathBuf,
+    /// Who provides the pods.
+    pub provided: Provided,
     existing: Option<PathBuf>,
     kubectl: Kubectl,
     /// The demo's own, from its start on, whether it answers yet or not.
@@ -92,14 +94,12 @@ impl Scene {
     pub fn new(
         folder: PathBuf,
         existing: Option<PathBuf>,
-        plugin: Option<PathBuf>,
+        choice: Choice,
         planned: Option<Planned>,
         keep: bool,
     ) -> Result<Self> {
         host::program()?;
-        let plugin = plugin.map_or_else(|| host::plugin(workload(&planned).provider), Ok)?;
-        ensure!(plugin.is_file(), "there is no plugin {}", plugin.display());
-        let plugin = plugin.canonicalize()?;
+        let provided = choice.provided(workload(&planned).provider)?;
         let existing = existing.map(|file| file.canonicalize().with_context(|| format!("read {}", file.display())));
         let existing = existing.transpose()?;
         let namespace =
@@ -114,7 +114,7 @@ impl Scene {
             planned,
             engine: None,
             making: None,
-            plugin,
+            provided,
             existing,
             kubectl,
             control_plane: None,
@@ -276,12 +276,12 @@ impl Scene {
         }
         let config = HostConfig {
             node: NODE.to_owned(),
-            plugin: self.plugin.clone(),
+            plugin: self.provided.plugin.clone(),
             kubeconfig: self.cluster()?.node_kubeconfig.clone(),
             state_dir: state,
-            provider_config: self.engine.as_ref().map(Engine::provider_config),
+            provider_config: self.engine.as_ref().map(Engine::provider_config).or(self.provided.config.clone()),
             loopback: self.starts_cluster(),
-            flags: self.engine.iter().flat_map(Engine::flags).collect(),
+            flags: self.engine.iter().flat_map(Engine::flags).chain(self.provided.flags.clone()).collect(),
             variables: Vec::new(),
         };
         let command = config.command()?;
