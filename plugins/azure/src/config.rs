@@ -247,12 +247,11 @@ impl Reading {
     /// The first mistake, or what is missing.
     pub(crate) fn into_config(self) -> Result<Config> {
         let Self { config, mistakes, missing, .. } = self;
-        match (mistakes.into_iter().chain(missing).next(), config) {
-            // An operator can mend it: no pod ends for it, so it names no field.
-            (Some(first), _) => Err(Error::failed_precondition(first.reason.clone(), first.to_string())),
-            (None, Some(config)) => Ok(config),
-            (None, None) => Err(Error::failed_precondition("NotGranted", "a file that is needed is not granted")),
+        let wrong: Vec<Error> = mistakes.into_iter().chain(missing).collect();
+        if !wrong.is_empty() {
+            return Err(config::first(wrong));
         }
+        config.ok_or_else(|| Error::failed_precondition("NotGranted", "a file that is needed is not granted"))
     }
 
     /// A file that was wanted; none: it is not granted as yet, or cannot be read.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use vk_provider::config::Form;
+use vk_provider::config::{self, Form};
 use vk_provider::quantity::{NotAQuantity, Quantity};
 use vk_provider::{Error, Result};
 
@@ -119,10 +119,7 @@ impl Config {
 
     /// As [`Config::read`], for calls that can tell one error only: the file changed after `configure`.
     pub(crate) fn now() -> Result<Self> {
-        let first = |mistakes: Vec<Error>| mistakes.into_iter().next();
-        Self::read().map_err(|mistakes| {
-            first(mistakes).unwrap_or_else(|| Error::internal("NoMistake", "a list of mistakes was empty"))
-        })
+        Self::read().map_err(config::first)
     }
 
     fn from_form(form: &mut Form) -> Self {

@@ -114,7 +114,7 @@ impl Config {
 
     /// As [`Config::read`], for calls that can tell one error only: the file changed after `configure`.
     pub(crate) fn now() -> Result<Self> {
-        Self::read().map_err(first)
+        Self::read().map_err(config::first)
     }
 
     fn parse(text: &str, node: &str) -> Result<Self, Vec<Error>> {
@@ -179,13 +179,11 @@ impl Faults {
 /// The faults as they are now. Called often, so that a text without the word is not read.
 pub(crate) fn faults() -> Result<Faults> {
     match config::text()? {
-        Some(text) if text.contains("faults") => Ok(Config::parse(&text, &config::node().name).map_err(first)?.faults),
+        Some(text) if text.contains("faults") => {
+            Ok(Config::parse(&text, &config::node().name).map_err(config::first)?.faults)
+        }
         _ => Ok(Faults::default()),
     }
-}
-
-fn first(mistakes: Vec<Error>) -> Error {
-    mistakes.into_iter().next().unwrap_or_else(|| Error::internal("NoMistake", "a list of mistakes was empty"))
 }
 
 #[cfg(test)]

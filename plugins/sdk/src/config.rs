@@ -1,7 +1,9 @@
 //! The operator's configuration: the text of `--provider-config`, in TOML or, if it starts with `{`, in JSON.
 //!
-//! The host reads it anew for each call, so a changed file counts at once. `configure` should tell every mistake at once: [`Form`]
-//! does, with field, line and what would be right. [`parse`] is shorter, fills a serde struct and tells the first one.
+//! The host reads it anew for each call, so a changed file counts at once, and so do its mistakes. `configure` should tell every one at
+//! once: [`Form`] does, with field, line and what would be right. [`parse`] is shorter, fills a serde struct and tells the first one.
+//! Any other call must not tell it so, as an invalid argument ends the pod that the call is about, for good: [`read`] and [`first`]
+//! say what the pod then waits for.
 
 mod document;
 mod form;
@@ -12,7 +14,10 @@ pub use crate::bindings::imports::virtual_kubelet::provider::config::NodeInfo;
 pub use document::{Document, Format, Item, Table, Value};
 pub use form::Form;
 
-use crate::{Error, Result, acted, sys};
+use crate::{Code, Error, Result, acted, sys};
+
+/// The reason of every mistake.
+const INVALID: &str = "InvalidConfiguration";
 
 /// The node that the plugin serves. Never changes while the host runs.
 pub fn node() -> NodeInfo {
@@ -44,15 +49,40 @@ pub fn file(name: &str) -> Result<Vec<u8>> {
     sys::file(name).map_err(acted::not)
 }
 
-/// The configuration as a struct; without `--provider-config` its default.
+/// The configuration as a struct, for any call; without `--provider-config` its default.
 ///
 /// # Errors
-/// As [`parse`], or the file cannot be read.
+/// As [`first`] of what [`parse`] says, or the file cannot be read.
 pub fn read<T: DeserializeOwned + Default>() -> Result<T> {
-    text()?.map_or_else(|| Ok(T::default()), |text| parse(&text))
+    text()?.map_or_else(|| Ok(T::default()), |text| parse(&text).map_err(|mistake| first(vec![mistake])))
 }
 
-/// A configuration text as a struct.
+/// What came of reading the configuration, for calls that can tell one error only: the first mistake, of a file that was changed since
+/// `configure`. An operator can mend it, so no pod must end for it.
+///
+/// ```
+/// use vk_provider::config::{Form, first};
+///
+/// let mistakes = Form::parse("cpus = 5").and_then(Form::finish).unwrap_err();
+/// let error = first(mistakes);
+/// assert_eq!(error.code, vk_provider::Code::FailedPrecondition);
+/// assert_eq!((error.field, error.message.as_str()), (None, "cpus: line 1: unknown key; none is known here"));
+/// ```
+///
+/// A mistake becomes `failed-precondition` with its key in the message and no field; whatever else is among them stays as it is.
+#[must_use]
+pub fn first(mistakes: Vec<Error>) -> Error {
+    let nothing = || Error::failed_precondition(INVALID, "it cannot be read");
+    let error = mistakes.into_iter().next().unwrap_or_else(nothing);
+    if error.code != Code::InvalidArgument {
+        return error;
+    }
+    let Error { reason, message, field, .. } = error;
+    let message = field.map_or_else(|| message.clone(), |field| format!("{field}: {message}"));
+    Error::failed_precondition(reason, message)
+}
+
+/// A configuration text as a struct, for `configure`.
 ///
 /// ```
 /// #[derive(Debug, serde::Deserialize)]
@@ -79,7 +109,7 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
 
 /// One mistake of the operator's.
 fn mistake(line: usize, message: &str) -> Error {
-    Error::invalid_argument("InvalidConfiguration", format!("line {line}: {message}"))
+    Error::invalid_argument(INVALID, format!("line {line}: {message}"))
 }
 
 #[cfg(test)]
@@ -162,5 +192,17 @@ mod tests {
         assert_eq!(read::<Sample>().unwrap(), Sample::default());
         crate::testing::configure("region = \"x\"");
         assert_eq!(read::<Sample>().unwrap().region, "x");
+    }
+
+    #[test]
+    fn a_mistake_ends_no_pod() {
+        crate::testing::reset();
+        crate::testing::configure("[limits]\ncpu = \"x\"");
+        let error = read::<Sample>().unwrap_err();
+        assert_eq!((error.code, &*error.reason, error.field), (Code::FailedPrecondition, INVALID, None));
+        assert_eq!(error.message, "limits.cpu: line 2: invalid type: string \"x\", expected u32");
+        let away = first(vec![Error::unavailable("FileAway", "it cannot be read now"), mistake(1, "wrong")]);
+        assert_eq!((away.code, &*away.reason), (Code::Unavailable, "FileAway"));
+        assert_eq!(first(Vec::new()).code, Code::FailedPrecondition);
     }
 }

@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "tests are named after what they show")]
 #![allow(clippy::indexing_slicing, reason = "clippy does not take the helpers of tests for tests")]
 
+mod config;
 mod containers;
 mod corner;
 mod ending;
