@@ -1,5 +1,6 @@
 //! Who provides the pods: the provider that the demo is written for, in some build, or one of the user's own.
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 
@@ -39,6 +40,8 @@ pub struct Provided {
     pub config: Option<String>,
     /// Flags of the host for it.
     pub flags: Vec<String>,
+    /// Variables of this program that it is granted. Others would be flags of the host.
+    pub variables: Vec<(String, String)>,
 }
 
 impl Choice {
@@ -55,7 +58,13 @@ impl Choice {
             let flag = flag.to_owned();
             values.into_iter().flat_map(move |value| [flag.clone(), value])
         };
+        let granted: Vec<&str> = self.grant.iter().filter_map(|grant| grant.strip_prefix("environment=")).collect();
+        let is_granted = |name: &str| granted.iter().any(|granted| is_meant(granted, name));
+        let variables =
+            env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let variables = variables.filter(|(name, _)| is_granted(name)).collect();
         Ok(Provided {
+            variables,
             is_users_own: name != usual,
             name,
             plugin,
@@ -63,6 +72,11 @@ impl Choice {
             flags: said("--grant", self.grant).chain(said("--endpoint", self.endpoint)).collect(),
         })
     }
+}
+
+/// Whether a grant of variables, a name or the beginning of names and a star, has this one in it.
+fn is_meant(granted: &str, name: &str) -> bool {
+    granted.strip_suffix('*').map_or(granted == name, |beginning| name.starts_with(beginning))
 }
 
 #[cfg(test)]
@@ -80,12 +94,14 @@ mod tests {
         let choice = Choice {
             plugin: file("note.wasm"),
             provider_config: file("note.toml"),
-            grant: vec!["environment=NOTE".to_owned()],
+            // Cargo sets it for each test.
+            grant: vec!["environment=CARGO_MANIFEST_D*".to_owned()],
             endpoint: vec!["a=unix:///a".to_owned()],
         };
         let provided = choice.provided("mock").unwrap();
         assert!(provided.is_users_own && provided.name == "note" && provided.config.as_deref() == Some("a = 1"));
-        assert_eq!(provided.flags, ["--grant", "environment=NOTE", "--endpoint", "a=unix:///a"]);
+        assert_eq!(provided.flags, ["--grant", "environment=CARGO_MANIFEST_D*", "--endpoint", "a=unix:///a"]);
+        assert_eq!(provided.variables, [("CARGO_MANIFEST_DIR".to_owned(), env!("CARGO_MANIFEST_DIR").to_owned())]);
         let another_build = Choice { plugin: file("mock.wasm"), ..Choice::default() };
         assert!(!another_build.provided("mock").unwrap().is_users_own);
         let missing = Choice { plugin: Some(folder.path().join("no.wasm")), ..Choice::default() };

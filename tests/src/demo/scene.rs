@@ -282,7 +282,7 @@ impl Scene {
             provider_config: self.engine.as_ref().map(Engine::provider_config).or(self.provided.config.clone()),
             loopback: self.starts_cluster(),
             flags: self.engine.iter().flat_map(Engine::flags).chain(self.provided.flags.clone()).collect(),
-            variables: Vec::new(),
+            variables: self.provided.variables.clone(),
         };
         let command = config.command()?;
         let words = std::iter::once(command.get_program()).chain(command.get_args());
