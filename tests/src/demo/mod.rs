@@ -6,7 +6,8 @@
 //!     └─ no engine runs ─▶ private: the same in a namespace with an engine of its own
 //! ```
 //!
-//! Contract: exit 0 says that every step was checked against the API server, and the engine, and held. Whatever happens, nothing
+//! Contract: exit 0 says that every step was checked against the API server, and the engine, and held; the log of a provider of the
+//! user's own is shown alone. Whatever happens, nothing
 //! is left but files in `target/demo`, unless `--keep` asks for it; what a demo that was killed had started for `--keep`, or made
 //! at the user's engine, is ended by `--stop`. Clusters that are not the demo's own are used only when named.
 

@@ -158,7 +158,7 @@ impl<'a> Story<'a> {
         Ok(self.screen.verified(&format!("{FOLLOWED_LINES} lines came, the last ones while we watched"))?)
     }
 
-    /// What a provider keeps of logs is its own affair: an answer is all that is wanted.
+    /// What a provider keeps of logs is its own affair: whatever comes is shown.
     async fn log_as_it_is(&mut self, pod: &str) -> Result<()> {
         let args = ["logs", pod];
         self.screen.command(&self.shown(&args))?;
@@ -166,7 +166,7 @@ impl<'a> Story<'a> {
         for said in [output.stdout, output.stderr] {
             self.screen.output(&String::from_utf8_lossy(&said))?;
         }
-        Ok(())
+        Ok(self.screen.output("(shown, and not checked)")?)
     }
 
     async fn scale(&mut self, replicas: usize) -> Result<()> {
